@@ -20,7 +20,7 @@ RunnelError                    org.apache.spark.SparkException
 └─ RunnelStateError            org.apache.spark.SparkException   checkpoint or state unusable
 ```
 
-An error is raised with a condition and that condition's parameters, as keywords:
+An error is raised with a condition and that condition's parameters, as keywords or as one mapping:
 
 >>> str(AnalysisError("TABLE_OR_VIEW_NOT_FOUND", relationName="`t`"))
 '[TABLE_OR_VIEW_NOT_FOUND] There is no table or view `t`. ... SQLSTATE: 42P01'
@@ -66,9 +66,18 @@ class RunnelError(Exception):
 
     spark_class: ClassVar[str] = "org.apache.spark.SparkException"
 
-    def __init__(self, condition: str, /, *, context: QueryContext | None = None, **parameters: object) -> None:
+    def __init__(
+        self,
+        condition: str,
+        parameters: Mapping[str, object] | None = None,
+        /,
+        *,
+        context: QueryContext | None = None,
+        **more: object,
+    ) -> None:
         self.condition = condition
-        self.message_parameters: dict[str, str] = {name: str(value) for name, value in parameters.items()}
+        given = {**(parameters or {}), **more}
+        self.message_parameters: dict[str, str] = {name: str(value) for name, value in given.items()}
         self.context = context
         row = CONDITIONS.get(condition)
         self.sqlstate: str | None = row.sqlstate if row else None
