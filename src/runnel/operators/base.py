@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from runnel.lowering.fragment import Fragment
+from runnel.plan.expressions import Attribute
 from runnel.state.store import KeyedStore
 
 RunFragment = Callable[[Sequence[pa.Table], Mapping[str, int]], pa.Table]
@@ -87,7 +88,24 @@ class Operator(Protocol):
         """Whether a batch without data is worth running at this new watermark (Spark's `shouldRunAnotherBatch`)."""
         ...
 
+    def output_watermark_ms(self, input_ms: int) -> int | None:
+        """The watermark of what the operator gives out, from that of what it takes in; None: none."""
+        ...
+
     @property
     def metrics(self) -> OperatorMetrics:
-        """Figures of the last batch processed."""
+        """Figures of the last batch processed; the runtime adds the stores' figures to it."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorPlan:
+    """An operator with what the planner needs to put it into a query.
+
+    inputs: the statements that make the operator's inputs, fused with whatever stateless plan lies below; they read
+        stage inputs by index. attributes: the columns of the operator's output table, by position.
+    """
+
+    inputs: tuple[Fragment, ...]
+    operator: Operator
+    attributes: tuple[Attribute, ...]
