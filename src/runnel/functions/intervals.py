@@ -1,0 +1,123 @@
+"""Intervals: the text forms (`parse_interval`, `interval_to_string`) and the functions that make them."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from runnel.errors import IllegalArgumentError
+
+MICROS_PER_SECOND = 1_000_000
+MICROS_PER_DAY = 86_400 * MICROS_PER_SECOND
+INT_MAX = 2**31 - 1
+LONG_MAX = 2**63 - 1
+
+
+class Interval(NamedTuple):
+    """A calendar interval: the three parts add up, none carries into another."""
+
+    months: int
+    days: int
+    micros: int
+
+
+# Each unit: the part of Interval it counts in (by index), and how many of that part it is.
+_UNITS: dict[str, tuple[int, int]] = {
+    "year": (0, 12),
+    "month": (0, 1),
+    "week": (1, 7),
+    "day": (1, 1),
+    "hour": (2, 3_600 * MICROS_PER_SECOND),
+    "minute": (2, 60 * MICROS_PER_SECOND),
+    "second": (2, MICROS_PER_SECOND),
+    "millisecond": (2, 1_000),
+    "microsecond": (2, 1),
+}
+_UNITS |= {f"{unit}s": size for unit, size in _UNITS.items()}
+
+# Sign, number, fraction: a fraction may stand without a whole part, and the other way round.
+_NUMBER = re.compile(r"([+-]?)[ \t\r\n\f]*(?:(\d+)(\.\d*)?|(\.\d+))")
+_WORD = re.compile(r"\S+")
+_SPACE = re.compile(r"\s*")
+
+
+def parse_interval(text: str) -> Interval:
+    """The interval that a text such as `10 minutes`, `interval 1 day -2 hours` or `1.5 seconds` names.
+
+    Units: year, month, week, day, hour, minute, second, millisecond, microsecond, singular or plural, any case; each
+    may occur more than once and has a sign of its own. Only seconds take a fraction, of at most nine digits (those
+    beyond microseconds are cut off).
+
+    Raises IllegalArgumentError with INVALID_INTERVAL_FORMAT.* (the sub-condition says what is wrong), the error of
+    Spark's own parser. Callers that Spark lets answer with another condition (withWatermark and window:
+    CANNOT_PARSE_INTERVAL) use `parse_interval_or_none`.
+    """
+    source = text.strip().lower()
+    if not source:
+        raise _malformed(text, "INPUT_IS_EMPTY")
+    position = 0
+    if source.startswith("interval"):
+        if len(source) == len("interval"):
+            raise _malformed(text, "INPUT_IS_EMPTY")
+        if not source[len("interval")].isspace():
+            raise _malformed(text, "INVALID_PREFIX", prefix=_WORD.match(source).group())  # type: ignore[union-attr]
+        position = len("interval")
+    parts = [0, 0, 0]
+    position = _skip_space(source, position)
+    while position < len(source):
+        position = _parse_term(text, source, position, parts)
+    months, days, micros = parts
+    return Interval(months, days, micros)
+
+
+def parse_interval_or_none(text: str) -> Interval | None:
+    """As `parse_interval`, None for a text that names no interval."""
+    try:
+        return parse_interval(text)
+    except IllegalArgumentError:
+        return None
+
+
+def _skip_space(source: str, position: int) -> int:
+    match = _SPACE.match(source, position)
+    return match.end() if match else position
+
+
+def _parse_term(text: str, source: str, position: int, parts: list[int]) -> int:
+    """Adds one `number unit` to `parts`; gives the position behind it and its white space."""
+    number = _NUMBER.match(source, position)
+    if number is None:
+        raise _malformed(text, "UNRECOGNIZED_NUMBER", number=_word_at(source, position))
+    sign = -1 if number[1] == "-" else 1
+    digits = number[4] if number[4] is not None else (number[3] or "")
+    fraction_digits = digits[1:]
+    end = number.end()
+    if len(fraction_digits) > 9:
+        raise _malformed(text, "INVALID_PRECISION", interval=_word_at(source, position))
+    if end < len(source) and not source[end].isspace():
+        raise _malformed(text, "INVALID_VALUE", value=_word_at(source, position))
+    end = _skip_space(source, end)
+    if end >= len(source):
+        raise _malformed(text, "MISSING_UNIT", word=_word_at(source, position))
+    word = _word_at(source, end)
+    unit = _UNITS.get(word)
+    if unit is None:
+        raise _malformed(text, "INVALID_UNIT", unit=word)
+    has_fraction = number[3] is not None or number[4] is not None
+    if has_fraction and word not in ("second", "seconds"):
+        raise _malformed(text, "INVALID_FRACTION", unit=word)
+    index, size = unit
+    value = int(number[2] or 0) * size + (int(fraction_digits.ljust(9, "0")) // 1_000 if fraction_digits else 0)
+    parts[index] += sign * value
+    if abs(parts[index]) > (LONG_MAX if index == 2 else INT_MAX):
+        raise _malformed(text, "ARITHMETIC_EXCEPTION")
+    return _skip_space(source, end + len(word))
+
+
+def _word_at(source: str, position: int) -> str:
+    match = _WORD.match(source, position)
+    return match.group() if match else ""
+
+
+def _malformed(text: str, reason: str, **parameters: str) -> IllegalArgumentError:
+    return IllegalArgumentError(f"INVALID_INTERVAL_FORMAT.{reason}", {"input": text, **parameters})
