@@ -33,31 +33,61 @@ _S = "spark.sql.streaming."
 SETTINGS: tuple[Setting, ...] = (
     Setting("spark.app.name", "runnel", "The application's name.", static=True),
     Setting("spark.app.id", None, "The application's id, made at start.", static=True),
-    Setting("spark.master", "local[*]", "`local[n]` sets the number of engine threads, `local[*]` all cores.", static=True),
+    Setting(
+        "spark.master", "local[*]", "`local[n]` sets the number of engine threads, `local[*]` all cores.", static=True
+    ),
     Setting("spark.sql.session.timeZone", None, "Time zone of the session; the machine's own unless set."),
     Setting("spark.sql.ansi.enabled", "true", "Errors instead of nulls for overflow, bad casts and division by zero."),
     Setting("spark.sql.caseSensitive", "false", "Whether column names are matched by case."),
     Setting(
-        "spark.sql.shuffle.partitions", "200",
+        "spark.sql.shuffle.partitions",
+        "200",
         "Recorded in the checkpoint as Spark does; costs nothing: 200 and 2 run alike.",
     ),
-    Setting("spark.default.parallelism", None, "What `defaultParallelism` answers; the number of threads unless set.", static=True),
+    Setting(
+        "spark.default.parallelism",
+        None,
+        "What `defaultParallelism` answers; the number of threads unless set.",
+        static=True,
+    ),
     Setting("spark.sql.sources.default", "parquet", "The format when none is given."),
     Setting("spark.sql.warehouse.dir", "spark-warehouse", "Where managed tables live.", static=True),
     Setting("spark.sql.repl.eagerEval.enabled", "false", "Notebooks show a frame's rows when it is the cell's value."),
     Setting("spark.sql.repl.eagerEval.maxNumRows", "20", "How many rows eager evaluation shows."),
     Setting("spark.sql.repl.eagerEval.truncate", "20", "At what width eager evaluation cuts cells."),
-    Setting("spark.sql.sources.partitionOverwriteMode", "static", "Whether overwrite replaces all partitions or the written ones."),
-    Setting("spark.sql.sources.partitionColumnTypeInference.enabled", "true", "Whether partition columns get types by their values."),
+    Setting(
+        "spark.sql.sources.partitionOverwriteMode",
+        "static",
+        "Whether overwrite replaces all partitions or the written ones.",
+    ),
+    Setting(
+        "spark.sql.sources.partitionColumnTypeInference.enabled",
+        "true",
+        "Whether partition columns get types by their values.",
+    ),
     Setting("spark.sql.files.ignoreMissingFiles", "false", "Whether a listed file that vanished is skipped."),
     Setting("spark.sql.files.ignoreCorruptFiles", "false", "Whether a file that cannot be read is skipped."),
     Setting("spark.sql.columnNameOfCorruptRecord", "_corrupt_record", "The column that takes malformed records."),
-    Setting("spark.sql.json.enablePartialResults", "true", "A wrong JSON field is null by itself, the rest of the record stays."),
-    Setting("spark.sql.timestampType", "TIMESTAMP_LTZ", "What TIMESTAMP means in SQL text: TIMESTAMP_LTZ or TIMESTAMP_NTZ."),
-    Setting("spark.sql.execution.arrow.maxRecordsPerBatch", "10000", "Rows in a batch handed to pandas and Arrow functions."),
+    Setting(
+        "spark.sql.json.enablePartialResults",
+        "true",
+        "A wrong JSON field is null by itself, the rest of the record stays.",
+    ),
+    Setting(
+        "spark.sql.timestampType", "TIMESTAMP_LTZ", "What TIMESTAMP means in SQL text: TIMESTAMP_LTZ or TIMESTAMP_NTZ."
+    ),
+    Setting(
+        "spark.sql.execution.arrow.maxRecordsPerBatch", "10000", "Rows in a batch handed to pandas and Arrow functions."
+    ),
     Setting("spark.sql.execution.arrow.pyspark.enabled", "true", "Always so: rows travel as Arrow.", honoured=False),
-    Setting("spark.sql.execution.pythonUDF.arrow.enabled", "true", "Whether plain Python functions convert through Arrow."),
-    Setting("spark.sql.pyspark.inferNestedDictAsStruct.enabled", "false", "createDataFrame: dicts inside rows become structs."),
+    Setting(
+        "spark.sql.execution.pythonUDF.arrow.enabled", "true", "Whether plain Python functions convert through Arrow."
+    ),
+    Setting(
+        "spark.sql.pyspark.inferNestedDictAsStruct.enabled",
+        "false",
+        "createDataFrame: dicts inside rows become structs.",
+    ),
     Setting("spark.sql.adaptive.enabled", "true", "Nothing to adapt on one machine.", honoured=False),
     Setting("spark.sql.autoBroadcastJoinThreshold", "10485760", "Joins need no hint on one machine.", honoured=False),
     Setting("spark.sql.maxPlanStringLength", "2147483632", "How long explain's text may be."),
@@ -68,38 +98,58 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(_S + "pollingDelay", "10ms", "How often a source that cannot announce data is asked for it."),
     Setting(_S + "noDataProgressEventInterval", "10s", "How often an idle query reports that it is idle."),
     Setting(_S + "minBatchesToRetain", "100", "How many batches a checkpoint can be taken back by."),
-    Setting(_S + "maxBatchesToRetainInMemory", "2", "Spark keeps old state versions in memory; Runnel keeps one.", honoured=False),
+    Setting(
+        _S + "maxBatchesToRetainInMemory",
+        "2",
+        "Spark keeps old state versions in memory; Runnel keeps one.",
+        honoured=False,
+    ),
     Setting(_S + "numRecentProgressUpdates", "100", "How many progress updates a query remembers."),
     Setting(_S + "stopTimeout", "0", "How long stop() waits for the query, in ms; 0 is for ever."),
     Setting(_S + "noDataMicroBatches.enabled", "true", "Whether a moved watermark runs a batch without data."),
     Setting(_S + "stopActiveRunOnRestart", "true", "Whether a second start on a checkpoint stops the first run."),
     Setting(_S + "asyncLogPurge.enabled", "true", "Old log files are purged off the batch's path."),
-    Setting(_S + "forceDeleteTempCheckpointLocation", "false", "Whether temporary checkpoints of failed queries go too."),
-    Setting(_S + "verifyCheckpointDirectoryEmptyOnStart", "true", "Whether stray state in a new checkpoint is an error."),
-    Setting(_S + "checkpoint.verifyMetadataExists.enabled", "true", "Whether logs without a metadata file are an error."),
+    Setting(
+        _S + "forceDeleteTempCheckpointLocation", "false", "Whether temporary checkpoints of failed queries go too."
+    ),
+    Setting(
+        _S + "verifyCheckpointDirectoryEmptyOnStart", "true", "Whether stray state in a new checkpoint is an error."
+    ),
+    Setting(
+        _S + "checkpoint.verifyMetadataExists.enabled", "true", "Whether logs without a metadata file are an error."
+    ),
     Setting(_S + "offsetLog.formatVersion", "1", "Format of new offset logs: 1 or 2."),
     Setting(_S + "multipleWatermarkPolicy", "min", "How several watermarks become one: min or max."),
-    Setting(_S + "statefulOperator.allowMultiple", "true", "Whether each stateful operator has a watermark of its own."),
+    Setting(
+        _S + "statefulOperator.allowMultiple", "true", "Whether each stateful operator has a watermark of its own."
+    ),
     Setting(_S + "statefulOperator.checkCorrectness.enabled", "true", "Whether chains that can lose rows are refused."),
     Setting(_S + "unsupportedOperationCheck", "true", "Whether plans are checked for what streaming forbids."),
     Setting(_S + "schemaInference", "false", "Whether streaming file sources may infer their schema."),
     Setting(_S + "aggregation.stateFormatVersion", "2", "Recorded in the checkpoint for Spark.", honoured=False),
-    Setting(_S + "flatMapGroupsWithState.stateFormatVersion", "2", "Recorded in the checkpoint for Spark.", honoured=False),
+    Setting(
+        _S + "flatMapGroupsWithState.stateFormatVersion", "2", "Recorded in the checkpoint for Spark.", honoured=False
+    ),
     Setting(_S + "join.stateFormatVersion", "2", "Recorded in the checkpoint for Spark.", honoured=False),
     Setting(_S + "sessionWindow.stateFormatVersion", "1", "Recorded in the checkpoint for Spark.", honoured=False),
     Setting(
         _S + "stateStore.providerClass",
         "org.apache.spark.sql.execution.streaming.state.HDFSBackedStateStoreProvider",
-        "Recorded in the checkpoint for Spark; Runnel's own keyed store holds the state.", honoured=False,
+        "Recorded in the checkpoint for Spark; Runnel's own keyed store holds the state.",
+        honoured=False,
     ),
     Setting(_S + "stateStore.compression.codec", "lz4", "Recorded in the checkpoint for Spark.", honoured=False),
     Setting(_S + "stateStore.rocksdb.formatVersion", "5", "Recorded in the checkpoint for Spark.", honoured=False),
-    Setting(_S + "stateStore.rocksdb.mergeOperatorVersion", "2", "Recorded in the checkpoint for Spark.", honoured=False),
+    Setting(
+        _S + "stateStore.rocksdb.mergeOperatorVersion", "2", "Recorded in the checkpoint for Spark.", honoured=False
+    ),
     Setting(_S + "stateStore.encodingFormat", "unsaferow", "Recorded in the checkpoint for Spark.", honoured=False),
     Setting(_S + "stateStore.rowChecksum.enabled", "false", "Recorded in the checkpoint for Spark.", honoured=False),
     Setting(_S + "stateStore.minDeltasForSnapshot", "10", "How many state deltas are merged into a snapshot."),
     Setting(_S + "stateStore.stateSchemaCheck", "true", "Whether a changed state schema is an error at restart."),
-    Setting(_S + "statefulOperator.useStrictDistribution", "true", "Recorded in the checkpoint for Spark.", honoured=False),
+    Setting(
+        _S + "statefulOperator.useStrictDistribution", "true", "Recorded in the checkpoint for Spark.", honoured=False
+    ),
     Setting(_S + "queryEvolution.enableSourceEvolution", "false", "Whether sources may be named.", honoured=False),
     Setting(_S + "fileSource.log.compactInterval", "10", "Every how many entries the file source's log is compacted."),
     Setting(_S + "fileSource.log.cleanupDelay", "10min", "How long replaced log files stay."),
@@ -115,8 +165,18 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(_S + "ui.enabled", "true", "Whether the web UI shows streaming queries."),
     Setting(_S + "ui.retainedQueries", "100", "How many ended queries the web UI keeps."),
     Setting(_S + "ui.retainedProgressUpdates", "100", "How many points its charts keep."),
-    Setting("spark.sql.optimizer.pruneFiltersCanPruneStreamingSubplan", "false", "Recorded in the checkpoint for Spark.", honoured=False),
-    Setting("spark.sql.function.protobufExtensions.enabled", "false", "Recorded in the checkpoint for Spark.", honoured=False),
+    Setting(
+        "spark.sql.optimizer.pruneFiltersCanPruneStreamingSubplan",
+        "false",
+        "Recorded in the checkpoint for Spark.",
+        honoured=False,
+    ),
+    Setting(
+        "spark.sql.function.protobufExtensions.enabled",
+        "false",
+        "Recorded in the checkpoint for Spark.",
+        honoured=False,
+    ),
 )
 
 BY_NAME: dict[str, Setting] = {s.name: s for s in SETTINGS}
@@ -137,7 +197,14 @@ def is_jvm_only(name: str) -> bool:
 
 _DURATION = re.compile(r"\s*(-?\d+)\s*([a-z]*)\s*", re.IGNORECASE)
 _UNIT_MS = {
-    "": 1, "us": 0.001, "ms": 1, "s": 1000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000,
+    "": 1,
+    "us": 0.001,
+    "ms": 1,
+    "s": 1000,
+    "m": 60_000,
+    "min": 60_000,
+    "h": 3_600_000,
+    "d": 86_400_000,
 }
 
 
@@ -260,7 +327,9 @@ class SessionConf:
     def _check(name: str, value: str) -> None:
         default = BY_NAME[name].default if name in BY_NAME else None
         if default in ("true", "false") and value.strip().lower() not in ("true", "false"):
-            raise IllegalArgumentError("INVALID_CONF_VALUE.TYPE", {"confName": name, "confValue": value, "expected": "boolean"})
+            raise IllegalArgumentError(
+                "INVALID_CONF_VALUE.TYPE", {"confName": name, "confValue": value, "expected": "boolean"}
+            )
         if name == "spark.sql.session.timeZone":
             _check_time_zone(name, value)
 
@@ -276,4 +345,6 @@ def _check_time_zone(name: str, value: str) -> None:
     try:
         ZoneInfo(value)
     except (ZoneInfoNotFoundError, ValueError, OSError) as bad:
-        raise IllegalArgumentError("INVALID_CONF_VALUE.TIME_ZONE", {"confName": f'"{name}"', "confValue": value}) from bad
+        raise IllegalArgumentError(
+            "INVALID_CONF_VALUE.TIME_ZONE", {"confName": f'"{name}"', "confValue": value}
+        ) from bad

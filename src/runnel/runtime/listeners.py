@@ -27,8 +27,11 @@ class QueryStarted:
 
     def wire(self) -> dict[str, object]:
         return {
-            "id": self.id, "runId": self.run_id, "name": self.name,
-            "timestamp": format_ms(self.timestamp_ms), "jobTags": list(self.job_tags),
+            "id": self.id,
+            "runId": self.run_id,
+            "name": self.name,
+            "timestamp": format_ms(self.timestamp_ms),
+            "jobTags": list(self.job_tags),
         }
 
 
@@ -59,8 +62,10 @@ class QueryTerminated:
 
     def wire(self) -> dict[str, object]:
         return {
-            "id": self.id, "runId": self.run_id,
-            "exception": self.exception, "errorClassOnException": self.condition,
+            "id": self.id,
+            "runId": self.run_id,
+            "exception": self.exception,
+            "errorClassOnException": self.condition,
         }
 
 
