@@ -22,8 +22,8 @@ RunnelError                    org.apache.spark.SparkException
 
 An error is raised with a condition and that condition's parameters, as keywords or as one mapping:
 
->>> str(AnalysisError("TABLE_OR_VIEW_NOT_FOUND", relationName="`t`"))
-'[TABLE_OR_VIEW_NOT_FOUND] There is no table or view `t`. ... SQLSTATE: 42P01'
+>>> str(AnalysisError("PATH_NOT_FOUND", path="/in"))
+'[PATH_NOT_FOUND] There is nothing at /in. Check the path. SQLSTATE: 42K03'
 
 Raising never fails by itself: an unknown condition or a missing parameter still gives a readable message, and is found
 by a test that reads every raise in the source tree. Nothing here imports PySpark; the front turns an error into the
@@ -102,7 +102,7 @@ class RunnelError(Exception):
 def _restore(
     kind: type[RunnelError], condition: str, parameters: Mapping[str, str], context: QueryContext | None
 ) -> RunnelError:
-    return kind(condition, context=context, **parameters)
+    return kind(condition, parameters, context=context)
 
 
 class AnalysisError(RunnelError):
@@ -219,11 +219,18 @@ def render(condition: str, parameters: Mapping[str, str], context: QueryContext 
     return f"{prefix}{text}{suffix}{where}"
 
 
-def error(condition: str, /, *, context: QueryContext | None = None, **parameters: object) -> RunnelError:
+def error(
+    condition: str,
+    parameters: Mapping[str, object] | None = None,
+    /,
+    *,
+    context: QueryContext | None = None,
+    **named: object,
+) -> RunnelError:
     """An error of the class that Spark usually raises for the condition."""
     row = CONDITIONS.get(condition)
     kind = KINDS[row.kind] if row else RunnelError
-    return kind(condition, context=context, **parameters)
+    return kind(condition, parameters, context=context, **named)
 
 
 def unsupported(what: str, hint: str = "") -> UnsupportedOperationError:

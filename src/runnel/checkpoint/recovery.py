@@ -56,10 +56,14 @@ def plan_recovery(
                 checkpointLocation=", ".join(f"{checkpoint}/{name}" if checkpoint else name for name in leftovers),
             )
         if latest_commit_id is not None:
-            raise RunnelStateError("CHECKPOINT_OFFSETS_MISSING", checkpointLocation=checkpoint, batchId=latest_commit_id)
+            raise RunnelStateError(
+                "CHECKPOINT_OFFSETS_MISSING", checkpointLocation=checkpoint, batchId=latest_commit_id
+            )
         return RecoveryPlan(0, False, None)
     if latest_offset_id > 0 and not previous_offset_exists:
-        raise RunnelStateError("CHECKPOINT_OFFSETS_MISSING", checkpointLocation=checkpoint, batchId=latest_offset_id - 1)
+        raise RunnelStateError(
+            "CHECKPOINT_OFFSETS_MISSING", checkpointLocation=checkpoint, batchId=latest_offset_id - 1
+        )
     if latest_commit_id == latest_offset_id:
         return RecoveryPlan(latest_offset_id + 1, False, latest_offset_id)
     if latest_commit_id is not None and latest_commit_id > latest_offset_id:
@@ -94,9 +98,7 @@ class Recovery:
     watermark_ms: int
 
 
-def read_recovery(
-    checkpoint: Path, offsets: OffsetLog, commits: CommitLog, *, verify_empty: bool = True
-) -> Recovery:
+def read_recovery(checkpoint: Path, offsets: OffsetLog, commits: CommitLog, *, verify_empty: bool = True) -> Recovery:
     """Read the logs of a checkpoint and decide. Raises RunnelStateError as `plan_recovery` and the logs do."""
     latest_offset_id, latest_commit_id = offsets.latest_id(), commits.latest_id()
     leftovers = [name for name in ("commits", "state") if verify_empty and list_names(checkpoint / name)]
