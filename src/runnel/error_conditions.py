@@ -715,25 +715,70 @@ _SOURCES = {
     **_rows(
         "spark",
         {
-            "KAFKA_DATA_LOSS": (
-                "22000",
-                "Records that this query has not read yet are gone from Kafka: {detail} "
-                "Set the option failOnDataLoss to false to go on without them.",
-            ),
             "KAFKA_NULL_TOPIC_IN_DATA": (
-                "KD00A",
+                None,
                 "A row has no topic. Fill the column topic, or set the option topic of the sink.",
             ),
             "KAFKA_START_OFFSET_DOES_NOT_MATCH_ASSIGNED": (
-                "KD00A",
+                None,
                 "startingOffsets must name every assigned partition. It has {specifiedPartitions}, "
                 "and {assignedPartitions} are assigned.",
             ),
+            "KAFKA_TIMESTAMP_OFFSET_DOES_NOT_MATCH_ASSIGNED": (
+                None,
+                "The {position} offsets by timestamp must name every assigned partition. They have "
+                "{specifiedPartitions}, and {assignedPartitions} are assigned.",
+            ),
             "MISMATCHED_TOPIC_PARTITIONS_BETWEEN_END_OFFSET_AND_PREFETCHED": (
-                "KD00A",
+                None,
                 "The partitions changed while the end was being fixed: {tpsForPrefetched} became {tpsForEndOffset}. "
                 "Restart the query.",
             ),
+            "MISMATCHED_TOPIC_PARTITIONS_BETWEEN_START_OFFSET_AND_END_OFFSET": (
+                None,
+                "Start and end must name the same partitions, but are {tpsForStartOffset} and {tpsForEndOffset}.",
+            ),
+            "END_OFFSET_HAS_GREATER_OFFSET_FOR_TOPIC_PARTITION_THAN_PREFETCHED": (
+                None,
+                "The end {endOffset} lies after the end fixed at the start, {prefetchedOffset}. Restart the query.",
+            ),
+            "END_OFFSET_HAS_GREATER_OFFSET_FOR_TOPIC_PARTITION_THAN_LATEST_WITH_TRIGGER_AVAILABLENOW": (
+                None,
+                "The end {endOffset} lies after the newest record, {latestOffset}. Restart the query.",
+            ),
+            "LOST_TOPIC_PARTITIONS_IN_END_OFFSET_WITH_TRIGGER_AVAILABLENOW": (
+                None,
+                "Partitions went away during the run: {tpsForEndOffset} became {tpsForLatestOffset}. Restart the query.",
+            ),
+            "RESOLVED_START_OFFSET_GREATER_THAN_END_OFFSET": (
+                None,
+                "In partition {partition} of {topic} the start {startOffset} lies after the end {endOffset}.",
+            ),
+            "UNRESOLVED_START_OFFSET_GREATER_THAN_END_OFFSET": (
+                None,
+                "In partition {partition} of {topic} the given start {startOffset} lies after the end {endOffset}.",
+            ),
+        },
+    ),
+    **_family(
+        "spark",
+        "KAFKA_DATA_LOSS",
+        "22000",
+        "Records that were not read yet are gone from Kafka. Set failOnDataLoss to false to go on without them.",
+        {
+            "ADDED_PARTITION_DOES_NOT_START_FROM_OFFSET_ZERO": (
+                "The new partition {topicPartition} begins at {startOffset}, not at 0."
+            ),
+            "COULD_NOT_READ_OFFSET_RANGE": (
+                "[{startOffset}, {endOffset}) of {topicPartition} cannot be read by the group {groupId}."
+            ),
+            "INITIAL_OFFSET_NOT_FOUND_FOR_PARTITIONS": "The partitions {partitions} have no first offset.",
+            "PARTITIONS_DELETED": "The partitions {partitions} are deleted.",
+            "PARTITIONS_DELETED_AND_GROUP_ID_CONFIG_PRESENT": (
+                "The partitions {partitions} are deleted. Leave out kafka.{groupIdConfig}, lest two queries share a group."
+            ),
+            "PARTITION_OFFSET_CHANGED": "{topicPartition} went back from {prevOffset} to {newOffset}.",
+            "START_OFFSET_RESET": "{topicPartition} should start at {offset}, but starts at {fetchedOffset}.",
         },
     ),
     **_family(
