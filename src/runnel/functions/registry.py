@@ -17,17 +17,28 @@ from runnel.plan.expressions import (
     Expression,
     FunctionCall,
     GeneratorCall,
+    LambdaFunction,
+    UnresolvedLambda,
 )
+
+ResolveLambda = Callable[[UnresolvedLambda, tuple[tuple[DataType, bool], ...]], LambdaFunction]
 
 
 @dataclass(frozen=True, slots=True)
 class BindContext:
-    """What a typing rule may depend on besides its arguments."""
+    """What a typing rule may depend on besides its arguments.
+
+    resolve_lambda: analysis' own: resolves a lambda's body in the scope where the call stands, given the (type,
+        nullability) of each parameter; None where no lambda can occur. It gives each parameter a LambdaVariable with a
+        new id, visible in the body (and in lambdas inside it) under the parameter's name, before columns of that name.
+        Entries with `binds_lambdas` call it through `higher_order.resolve`, which also checks the number of parameters.
+    """
 
     ansi: bool = True
     session_time_zone: str = "UTC"
     case_sensitive: bool = False
     conf: Mapping[str, str] | None = None
+    resolve_lambda: ResolveLambda | None = None
 
 
 class LoweringContext(Protocol):
@@ -49,6 +60,10 @@ class LoweringContext(Protocol):
 
     def instant(self, local_sql: str) -> str:
         """The inverse of `local`: from wall clock in the session time zone to the instant (as UTC TIMESTAMP)."""
+        ...
+
+    def type_sql(self, dtype: DataType) -> str:
+        """DuckDB's type text of a Spark type."""
         ...
 
     def cast(self, sql: str, source: DataType, target: DataType, *, try_: bool = False) -> str:
