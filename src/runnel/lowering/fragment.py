@@ -33,7 +33,9 @@ class Fragment:
         parameters are named parameters (`$batch_timestamp_us`).
     inputs: for each stage input the SQL column names, in the order of the Arrow table that will be bound to it (the
         binding renames by position).
+    input_schemas: the Spark schema of each input, by position: what a prepared statement holds its inputs to.
     tables: constant Arrow tables by relation name (local data), already with the SQL column names.
+    table_schemas: their Spark schemas, by position.
     parameters: the named parameters that occur.
     functions: Python functions to register before preparing.
     schema: the Spark schema of the result, by position.
@@ -42,6 +44,8 @@ class Fragment:
     sql: str
     schema: StructType
     inputs: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    input_schemas: dict[int, StructType] = field(default_factory=dict)
     tables: dict[str, pa.Table] = field(default_factory=dict)
+    table_schemas: dict[str, StructType] = field(default_factory=dict)
     parameters: tuple[str, ...] = ()
     functions: tuple[FunctionBinding, ...] = ()

@@ -1,0 +1,73 @@
+"""The session's DuckDB: one in-memory database, a cursor for each statement's user."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Self
+
+import duckdb
+
+
+class Engine:
+    """One in-memory database of a session.
+
+    Every cursor is a connection of its own to the same database: registered tables and prepared statements are a
+    cursor's, native and Python functions the database's. A cursor serves one thread at a time. DuckDB neither fetches
+    extensions from the network nor reads settings of the environment here.
+    """
+
+    def __init__(self, threads: int | None = None, memory_limit: str | None = None) -> None:
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "preserve_insertion_order": True,
+            "produce_arrow_string_view": False,
+        }
+        if threads is not None:
+            config["threads"] = threads
+        if memory_limit is not None:
+            config["memory_limit"] = memory_limit
+        self._root = duckdb.connect(":memory:", config=config)
+        self._lock = threading.Lock()
+        self._cursors: list[duckdb.DuckDBPyConnection] = []
+        self._closed = False
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A new connection to the database. Give it back with `release`; `close` closes those still open."""
+        with self._lock:
+            cursor = self._root.cursor()
+            self._cursors.append(cursor)
+            return cursor
+
+    def release(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Closes a cursor and what it prepared."""
+        with self._lock:
+            if cursor in self._cursors:
+                self._cursors.remove(cursor)
+        cursor.close()
+
+    def interrupt(self) -> None:
+        """Stops what runs on any cursor, with an error there. Callable from another thread."""
+        with self._lock:
+            for cursor in self._cursors:
+                cursor.interrupt()
+
+    def close(self) -> None:
+        """Closes all cursors and the database; closing twice is allowed."""
+        with self._lock:
+            cursors, self._cursors = self._cursors, []
+            closed, self._closed = self._closed, True
+        if closed:
+            return
+        for cursor in cursors:
+            cursor.close()
+        self._root.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

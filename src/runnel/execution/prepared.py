@@ -1,0 +1,124 @@
+"""A fragment prepared once and executed for every batch.
+
+Its inputs are objects registered with DuckDB under the names of the fragment, which hand over whatever table the current
+batch has put into them. DuckDB reads an input's schema when it prepares and never asks again: a table of another layout
+would be misread, so every table is brought to the declared types before it is served. Parameters are passed with the
+type that they are declared with in the statement (BIGINT), since another one makes DuckDB plan again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from runnel.errors import RunnelError, internal_error
+from runnel.execution.arrow import conform
+from runnel.execution.connection import Engine
+from runnel.execution.errors import RaisedInPython, translated
+from runnel.lowering.datatypes import arrow_type
+from runnel.lowering.fragment import Fragment
+
+if TYPE_CHECKING:
+    from pyspark.sql.types import StructType
+
+_STATEMENT = "fragment"
+
+
+class _Served:
+    """What DuckDB scans: the table of the moment, as an Arrow stream."""
+
+    __slots__ = ("table",)
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table = table
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self.table.__arrow_c_stream__(requested_schema)
+
+
+class PreparedFragment:
+    """One prepared statement with a connection of its own. Used by one thread at a time; close it after use."""
+
+    def __init__(self, engine: Engine, fragment: Fragment) -> None:
+        """Registers, prepares. Errors: RunnelError if DuckDB refuses the statement (a bug in its lowering)."""
+        self.fragment = fragment
+        self._engine = engine
+        self._cursor = engine.cursor()
+        self._raised = RaisedInPython()
+        self._inputs: dict[int, _Served] = {}
+        self._empty: dict[int, pa.Table] = {}
+        try:
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self) -> None:
+        fragment = self.fragment
+        for index in fragment.inputs:
+            self._empty[index] = _shaped(_no_rows(fragment.input_schemas[index]), fragment, index)
+            self._inputs[index] = _Served(self._empty[index])
+            self._cursor.register(f"input_{index}", self._inputs[index])
+        for name, table in fragment.tables.items():
+            shaped = conform(table, fragment.table_schemas[name], table.column_names, sql=True)
+            self._cursor.register(name, _Served(shaped))
+        with translated():
+            self._cursor.execute(f"PREPARE {_STATEMENT} AS {fragment.sql}")
+
+    def run(self, inputs: Sequence[pa.Table] = (), parameters: Mapping[str, int] | None = None) -> pa.Table:
+        """One execution.
+
+        inputs: by index, each in the physical types and order of its declared schema; names do not matter. Only those
+        that the fragment reads are looked at. parameters: at least those that the fragment names.
+        Returns the rows in the fragment's schema: Spark's names (which may repeat) and physical types, not in any order
+        but a Sort's. Errors: RunnelError.
+        """
+        fragment = self.fragment
+        for index, served in self._inputs.items():
+            if index >= len(inputs):
+                raise internal_error(f"A fragment reads input {index} and was given {len(inputs)}.")
+            served.table = _shaped(inputs[index], fragment, index)
+        values = parameters or {}
+        arguments = ", ".join(f"{name} := {int(values[name])}::BIGINT" for name in fragment.parameters)
+        try:
+            with translated(self._raised):
+                self._cursor.execute(f"EXECUTE {_STATEMENT}({arguments})" if arguments else f"EXECUTE {_STATEMENT}")
+                table = self._cursor.to_arrow_table()
+        finally:
+            for index, served in self._inputs.items():
+                served.table = self._empty[index]
+        return conform(table, fragment.schema)
+
+    def close(self) -> None:
+        """Closes the statement's connection; closing twice is allowed."""
+        self._engine.release(self._cursor)
+
+
+def run_once(engine: Engine, fragment: Fragment, inputs: Sequence[pa.Table] = ()) -> pa.Table:
+    """Prepares, executes, closes."""
+    prepared = PreparedFragment(engine, fragment)
+    try:
+        return prepared.run(inputs)
+    finally:
+        prepared.close()
+
+
+def _no_rows(schema: StructType) -> pa.Table:
+    if not schema.fields:
+        return pa.table({"#": pa.array([], pa.int32())})
+    arrays = [pa.array([], arrow_type(f.dataType)) for f in schema.fields]
+    return pa.Table.from_arrays(arrays, names=schema.names)
+
+
+def _shaped(table: pa.Table, fragment: Fragment, index: int) -> pa.Table:
+    schema = fragment.input_schemas[index]
+    if not schema.fields:
+        return pa.table({"#": pa.nulls(table.num_rows, pa.int32())})
+    if table.num_columns != len(schema.fields):
+        raise internal_error(f"Input {index} has {table.num_columns} columns instead of {len(schema.fields)}.")
+    try:
+        return conform(table, schema, fragment.inputs[index], sql=True)
+    except pa.ArrowException as failure:
+        raise RunnelError("INTERNAL_ERROR", message=f"Input {index} has wrong types: {failure}.") from failure
