@@ -119,6 +119,10 @@ def raises() -> list[tuple[str, str, set[str] | None]]:
                 called.id if isinstance(called, ast.Name) else called.attr if isinstance(called, ast.Attribute) else ""
             )
             condition = node.args[0]
+            if (
+                isinstance(called, ast.Attribute) and ast.unparse(called.value) != "errors"
+            ):  # a logger has an error, too
+                continue
             if name not in constructors or not isinstance(condition, ast.Constant) or type(condition.value) is not str:
                 continue
             parameters: set[str] | None = {k.arg for k in node.keywords if k.arg not in (None, "context")}  # type: ignore[misc]

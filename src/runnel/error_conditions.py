@@ -153,6 +153,7 @@ _TYPES = {
                 "22023",
                 "The second argument of {functionName} must be an integer.",
             ),
+            "INVALID_ESCAPE_CHAR": ("42604", "The escape of LIKE must be one character, not {sqlExpr}."),
             "NUM_COLUMNS_MISMATCH": (
                 "42826",
                 "{operator} needs inputs with the same number of columns, but the first has {firstNumColumns} "
@@ -464,6 +465,7 @@ _VALUES = {
                 "22007",
                 "{message}. Correct the text, or use {func}, which gives NULL instead.",
             ),
+            "_LEGACY_ERROR_TEMP_2000": (None, "{message}. Setting {ansiConfig} to false gives NULL instead."),
             "CANNOT_PARSE_TIME": ("22010", "{input} is no time of the form {format}."),
             "INVALID_FRACTION_OF_SECOND": ("22023", "A second must be from 0 to below 60, not {secAndMicros}."),
             "INVALID_TIMEZONE": (
@@ -1193,7 +1195,7 @@ _LEGACY = {
             "_LEGACY_ERROR_TEMP_1298": (
                 None,
                 'The query needs a checkpointLocation: option("checkpointLocation", …), '
-                'or spark.conf.set("{config}", …) for all queries.',
+                'or spark.conf.set("spark.sql.streaming.checkpointLocation", …) for all queries.',
             ),
             "_LEGACY_ERROR_TEMP_1299": (
                 None,
@@ -1277,6 +1279,15 @@ RUNNEL_CONDITIONS: Mapping[str, Condition] = {
     **_rows(
         "state",
         {
+            "STREAMING_SOURCES_CHANGED": (
+                "42K03",
+                "The checkpoint {path} was made with {checkpointed} sources, and the query has {current}. "
+                "Undo the change, or start with a new checkpoint.",
+            ),
+            "STREAMING_QUERY_ALREADY_ACTIVE": (
+                "40000",
+                "The query {id} is running already. Stop it before it is started again from its checkpoint.",
+            ),
             "CHECKPOINT_OFFSETS_MISSING": (
                 "42K03",
                 "The offset log of the checkpoint {checkpointLocation} lacks batch {batchId}. "
@@ -1308,6 +1319,10 @@ RUNNEL_CONDITIONS: Mapping[str, Condition] = {
                 None,
                 "The interval of a trigger must not be negative: {interval}.",
             ),
+            "STREAMING_QUERY_NAME_IN_USE": (
+                "42710",
+                "A query named {name} is active already. Stop it, or choose another name.",
+            ),
             "INVALID_CONF_VALUE.TIME_STRING": ("22022", "{value} is no duration. Write it as in 10s or 500ms."),
             "INVALID_CONF_VALUE.TYPE": ("22022", "{confName} should be {expected}, but was {confValue}."),
         },
@@ -1318,7 +1333,11 @@ RUNNEL_CONDITIONS: Mapping[str, Condition] = {
         "56K00",
         "The client's plan is not valid.",
         {
+            "AGGREGATE_GROUP_TYPE_NOT_SET": "The kind of a grouping is missing.",
             "EXPRESSION_TYPE_NOT_SET": "An expression is empty.",
+            "JOIN_TYPE_NOT_SET": "The kind of a join is missing.",
+            "LOCAL_RELATION_WITHOUT_SCHEMA": "Local rows come without data and without a schema.",
+            "RELATION_TYPE_NOT_SET": "A relation is empty.",
             "SET_OP_TYPE_NOT_SET": "The kind of a set operation is missing.",
             "SUBQUERY_PLAN_NOT_FOUND": "The plan {planId} of a subquery is missing.",
             "WINDOW_FRAME_BOUNDARY_NOT_SET": "A bound of a window frame is missing.",
