@@ -32,6 +32,11 @@ _GENERAL = _rows(
     {
         "INTERNAL_ERROR": ("XX000", "{message} This is a bug in Runnel: please report it."),
         "CONCURRENT_QUERY": ("0A000", "Another start of this query is under way. Wait for it, or stop it first."),
+        "UNABLE_TO_ACQUIRE_MEMORY": (
+            "53200",
+            "Out of memory: {requestedBytes} bytes were asked for and {receivedBytes} given. "
+            "Take smaller batches, or give the process more.",
+        ),
         "OPERATION_CANCELED": ("HY008", "The operation was cancelled."),
         "TASK_WRITE_FAILED": ("58030", "Writing to {path} failed. The cause says why."),
         "DATA_SOURCE_EXTERNAL_ERROR": ("KD010", "The external data source reported an error, which is the cause."),
@@ -1263,6 +1268,9 @@ _LEGACY = {
 # Conditions of Runnel's own, where Spark raises something without a condition or has nothing like it
 
 RUNNEL_CONDITIONS: Mapping[str, Condition] = {
+    "CACHED_RELATION_NOT_FOUND": Condition(
+        "analysis", "42704", "The frame {relationId} is not held by this session any more. Make it again."
+    ),
     **_rows(
         "python",  # PySpark raises these two inside the Python worker
         {
@@ -1337,6 +1345,8 @@ RUNNEL_CONDITIONS: Mapping[str, Condition] = {
             "EXPRESSION_TYPE_NOT_SET": "An expression is empty.",
             "JOIN_TYPE_NOT_SET": "The kind of a join is missing.",
             "LOCAL_RELATION_WITHOUT_SCHEMA": "Local rows come without data and without a schema.",
+            "PLAN_IS_NOT_A_RELATION": "It must be a relation, not a command.",
+            "PLAN_OP_TYPE_NOT_SET": "It is neither a relation nor a command.",
             "RELATION_TYPE_NOT_SET": "A relation is empty.",
             "SET_OP_TYPE_NOT_SET": "The kind of a set operation is missing.",
             "SUBQUERY_PLAN_NOT_FOUND": "The plan {planId} of a subquery is missing.",
