@@ -62,10 +62,6 @@ class LoweringContext(Protocol):
         """The inverse of `local`: from wall clock in the session time zone to the instant (as UTC TIMESTAMP)."""
         ...
 
-    def type_sql(self, dtype: DataType) -> str:
-        """DuckDB's type text of a Spark type."""
-        ...
-
     def cast(self, sql: str, source: DataType, target: DataType, *, try_: bool = False) -> str:
         """SQL text of Spark's cast from one type to the other."""
         ...
