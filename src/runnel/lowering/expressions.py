@@ -23,7 +23,7 @@ from pyspark.sql.types import (
 )
 
 from runnel.errors import internal_error, unsupported
-from runnel.functions import catalogue
+from runnel.functions import casts, catalogue
 from runnel.functions.registry import AggregateFunction, ScalarFunction, WindowOnlyFunction
 from runnel.lowering.datatypes import (
     duckdb_type,
@@ -56,11 +56,6 @@ from runnel.plan.expressions import (
 )
 from runnel.plan.relations import Relation
 
-try:
-    from runnel.functions import casts
-except ImportError:
-    casts = None  # type: ignore[assignment]
-
 _function_ids = itertools.count(1)
 
 
@@ -86,13 +81,15 @@ def column_name(attribute: Attribute | LambdaVariable) -> str:
 class ExpressionLowering:
     """Lowers expressions and gathers what their text needs: batch parameters and Python functions.
 
-    Implements `functions.registry.LoweringContext`. `lower_relation` gives the SELECT of a subquery's plan.
+    Implements `functions.registry.LoweringContext`. `lower_relation` gives the SELECT of a subquery's plan. `results`
+    holds SQL for aggregate calls that are computed already.
     """
 
     options: LoweringOptions
     lower_relation: Callable[[Relation], str] | None = None
     parameters: set[str] = field(default_factory=set)
     functions: list[FunctionBinding] = field(default_factory=list)
+    results: tuple[tuple[AggregateCall, str], ...] = ()
 
     # ------------------------------------------------------------------------------------- the lowering context
 
@@ -117,6 +114,7 @@ class ExpressionLowering:
         return f"timezone('UTC', timezone({string_literal(self.session_time_zone)}, {local_sql}))"
 
     def type_sql(self, dtype: DataType) -> str:
+        """DuckDB's type text of a Spark type."""
         return duckdb_type(dtype)
 
     def cast(self, sql: str, source: DataType, target: DataType, *, try_: bool = False) -> str:
@@ -184,6 +182,9 @@ class ExpressionLowering:
         return entry.lower(self, call, tuple(self.lower(a) for a in call.args))
 
     def _aggregate(self, call: AggregateCall, over: str = "") -> str:
+        for known, sql in self.results:
+            if known == call:
+                return sql
         entry = catalogue.lookup(call.name)
         if not isinstance(entry, AggregateFunction):
             raise internal_error(f"{call.name} is not an aggregate function.")

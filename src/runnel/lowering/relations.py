@@ -68,6 +68,8 @@ class RelationLowering:
 
     def __init__(self, options: LoweringOptions) -> None:
         self.expressions = ExpressionLowering(options, self.relation)
+        self.substitutes: dict[int, str] = {}
+        """SELECTs that stand for relations, by the relation's `id`."""
         self._inputs: dict[int, tuple[Attribute, ...]] = {}
         self._tables: dict[int, tuple[str, LocalData]] = {}
 
@@ -89,9 +91,11 @@ class RelationLowering:
 
     def relation(self, plan: Relation) -> str:
         """A SELECT yielding `plan.output` under its SQL names."""
+        if id(plan) in self.substitutes:
+            return self.substitutes[id(plan)]
         match plan:
             case Project(child=child, expressions=expressions):
-                return f"SELECT {self._named(expressions)} FROM ({self.relation(child)})"
+                return f"SELECT {self.named(expressions)} FROM ({self.relation(child)})"
             case Filter(child=child, condition=condition):
                 return f"SELECT * FROM ({self.relation(child)}) WHERE {self._sql(condition)}"
             case Aggregate():
@@ -137,7 +141,7 @@ class RelationLowering:
     def _sql(self, expression: Expression) -> str:
         return self.expressions.lower(expression)
 
-    def _named(self, expressions: Sequence[Expression]) -> str:
+    def named(self, expressions: Sequence[Expression]) -> str:
         """The SELECT list that gives named expressions their SQL names."""
         from_expression = []
         for expression in expressions:
@@ -181,7 +185,7 @@ class RelationLowering:
         grouped = f" GROUP BY {_columns(keys)}" if keys else ""
         if not plan.aggregates and not keys:
             return f"SELECT {_NO_COLUMNS}"
-        return f"SELECT {self._named(plan.aggregates)} FROM ({source}){grouped}"
+        return f"SELECT {self.named(plan.aggregates)} FROM ({source}){grouped}"
 
     def _deduplicate(self, plan: Deduplicate) -> str:
         source = self.relation(plan.child)
