@@ -156,7 +156,8 @@ def _bind_additive(name: str, operator: str) -> Bind:
         check_arity(name, args, 2)
         tried = name in _TRY
         left, right = (dtype_of(a) for a in args)
-        if (operator == "+" and not is_datetime(left) and is_datetime(right)) or (operator == "+" and is_interval(left) and is_string(right)):
+        swapped = not is_datetime(left) and (is_datetime(right) or (is_interval(left) and is_string(right)))
+        if operator == "+" and swapped:
             args, left, right = (args[1], args[0]), right, left
 
         def call(operands: Args, result: DataType) -> Expression:

@@ -27,7 +27,9 @@ from runnel.plan.expressions import (
     UnresolvedFunction,
 )
 
-_INFIX: Final = frozenset(["+", "-", "*", "/", "%", "=", "==", "<=>", "<", "<=", ">", ">=", "!=", "and", "or", "&", "|", "^", "||"]) | {"div"}
+_INFIX: Final = frozenset(
+    ("+", "-", "*", "/", "%", "div", "=", "==", "<=>", "<", "<=", ">", ">=", "!=", "and", "or", "&", "|", "^", "||")
+)
 
 
 def pretty_type(dtype: DataType) -> str:
