@@ -485,7 +485,7 @@ class NestedColumn(Column):
             positions = np.where(present, positions, -1)
         missing = positions < 0
         some_missing = bool(missing.any())
-        if not self._chunks or (some_missing and bool(missing.all())):
+        if len(slots) == 0 or (some_missing and bool(missing.all())):
             return pa.nulls(len(slots), self.type)
         firsts = np.fromiter((first for first, _, _ in self._chunks), dtype=np.int64, count=len(self._chunks))
         chunk_of = np.searchsorted(firsts, positions, side="right") - 1

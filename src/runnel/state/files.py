@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
 import pyarrow as pa
 
@@ -26,7 +26,8 @@ BATCH_ROWS = 1 << 16
 """Rows a record batch of a file; a background merge never holds the interpreter for longer than one takes."""
 
 _MAGIC = b"RNLSTAT1"
-_TAIL = struct.Struct("<II8s")
+_LENGTH = struct.Struct("<I")
+_TAIL = struct.Struct("<I8s")
 _COMPRESS_FROM = 1 << 14  # bytes; below, setting up the codec costs more than it saves
 _PLAIN = pa.ipc.IpcWriteOptions()
 _ZSTD = pa.ipc.IpcWriteOptions(compression="zstd")
@@ -85,8 +86,9 @@ def encode(
             _write(writer, schema, keys)
     body = sink.getvalue()
     facts = json.dumps({"kind": kind, "version": version, "upserts": counts[0], "removes": counts[1]}).encode()
+    facts += _LENGTH.pack(len(facts))
     checksum = zlib.crc32(facts, zlib.crc32(body))
-    return b"".join([memoryview(body), facts, _TAIL.pack(len(facts), checksum, _MAGIC)])
+    return b"".join([memoryview(body), facts, _TAIL.pack(checksum, _MAGIC)])
 
 
 def _write(writer: pa.ipc.RecordBatchStreamWriter, schema: pa.Schema, rows: pa.RecordBatch | pa.Table) -> None:
@@ -101,25 +103,27 @@ def decode(data: bytes, path: Path, kind: Kind, version: int, schema: pa.Schema,
     """The content of a state file. Raises RunnelStateError, naming the file, for a file that is cut short, damaged,
     of another kind or version, or of another schema."""
     tail_at = len(data) - _TAIL.size
-    if tail_at < 0:
-        raise damaged(path, "the file is cut short")
-    length, checksum, magic = _TAIL.unpack_from(data, tail_at)
-    if magic != _MAGIC or length > tail_at:
-        raise damaged(path, "the file is cut short, or is not a state file")
+    facts_end = tail_at - _LENGTH.size
+    if facts_end < 0:
+        raise_damaged(path, "the file is cut short")
+    checksum, magic = _TAIL.unpack_from(data, tail_at)
+    if magic != _MAGIC:
+        raise_damaged(path, "the file is cut short, or is not a state file")
     view = memoryview(data)
     if zlib.crc32(view[:tail_at]) != checksum:
-        raise damaged(path, "the checksum does not match: the file has been changed or damaged")
-    facts = json.loads(bytes(view[tail_at - length : tail_at]))
+        raise_damaged(path, "the checksum does not match: the file has been changed or damaged")
+    facts_at = facts_end - _LENGTH.unpack_from(data, facts_end)[0]
+    facts = json.loads(bytes(view[facts_at:facts_end]))
     if (facts["kind"], facts["version"]) != (kind, version):
-        raise damaged(path, f"the file holds the {facts['kind']} of version {facts['version']}: it has been renamed")
-    with pa.ipc.open_stream(pa.py_buffer(view[: tail_at - length])) as reader:
+        raise_damaged(path, f"the file holds the {facts['kind']} of version {facts['version']}: it has been renamed")
+    with pa.ipc.open_stream(pa.py_buffer(view[:facts_at])) as reader:
         if not reader.schema.equals(schema):
             held = ", ".join(f"{field.name} {field.type}" for field in reader.schema)
             wanted = ", ".join(f"{field.name} {field.type}" for field in schema)
-            raise damaged(path, f"the file holds the columns ({held}), the query's state has ({wanted})")
+            raise_damaged(path, f"the file holds the columns ({held}), the query's state has ({wanted})")
         batches = list(reader)
     if sum(batch.num_rows for batch in batches) != facts["upserts"] + facts["removes"]:
-        raise damaged(path, "the number of rows does not match")
+        raise_damaged(path, "the number of rows does not match")
     upserts: list[pa.RecordBatch] = []
     rows = 0
     while rows < facts["upserts"]:
@@ -135,12 +139,11 @@ def sliced(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             yield batch if batch.num_rows <= BATCH_ROWS else batch.slice(first, BATCH_ROWS)
 
 
-def damaged(path: Path, reason: str) -> RunnelStateError:
-    return RunnelStateError(
-        "CANNOT_LOAD_STATE_STORE.UNCATEGORIZED",
-        fileToRead=str(path),
-        reason=f"{reason}. Restore the file from a backup, or start the query with a new checkpoint location",
-    )
+def raise_damaged(path: Path, reason: str) -> NoReturn:
+    """Raises CANNOT_LOAD_STATE_STORE.UNCATEGORIZED. The condition has no parameters: the cause names the file, what is
+    wrong with it, and what to do."""
+    remedy = "Restore the file from a backup, or start the query with a new checkpoint location."
+    raise RunnelStateError("CANNOT_LOAD_STATE_STORE.UNCATEGORIZED") from ValueError(f"{path}: {reason}. {remedy}")
 
 
 def missing(path: Path) -> RunnelStateError:

@@ -430,7 +430,9 @@ class KeyedStore:
 
     def _is_current_expiry(self, expiry: NDArray[np.int64], slots: Slots) -> NDArray[np.bool_]:
         now, valid = self._expiry(slots)
-        return ((self._flags[slots] & _LIVE) != 0) & valid & (now == expiry)
+        current: NDArray[np.bool_] = valid & (now == expiry)
+        current &= (self._flags[slots] & _LIVE) != 0
+        return current
 
 
 def _checked(rows: Rows, schema: pa.Schema) -> pa.Schema:
@@ -447,7 +449,8 @@ def _joined(parts: Sequence[Slots]) -> Slots:
 
 def _as_mask(mask: NDArray[np.bool_] | pa.BooleanArray | pa.ChunkedArray) -> NDArray[np.bool_]:
     if isinstance(mask, np.ndarray):
-        return mask.astype(np.bool_, copy=False)
+        given: NDArray[np.bool_] = mask.astype(np.bool_, copy=False)
+        return given
     array = one_array(mask, pa.bool_())
     bools: NDArray[np.bool_] = fixed_to_numpy(array.fill_null(False) if array.null_count else array)
     return bools

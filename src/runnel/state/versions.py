@@ -21,13 +21,13 @@ from runnel.state.files import (
     BATCH_ROWS,
     Kind,
     StateFile,
-    damaged,
     decode,
     encode,
     file_name,
     file_schema,
     missing,
     parse_name,
+    raise_damaged,
 )
 from runnel.state.merge import apply_file, merged, rows_at
 from runnel.state.store import KeyedStore
@@ -123,7 +123,7 @@ class VersionedStore:
                 if base:
                     # Nothing may be purged, and nothing merged, on the strength of it
                     del self._snapshots[base]
-                    _log.warning("a snapshot is passed over: %s", error)
+                    _log.warning("a snapshot is passed over: %s", error.__cause__ or error)
                 continue
             self.version = version
             return
@@ -164,7 +164,7 @@ class VersionedStore:
         except FileNotFoundError:
             raise missing(path) from None
         except OSError as error:
-            raise damaged(path, f"the file cannot be read ({error})") from error
+            raise_damaged(path, f"the file cannot be read ({error})")
         return decode(data, path, kind, version, self._schema, len(self.store.key_schema))
 
     def _path(self, kind: Kind, version: int) -> Path:
@@ -280,7 +280,7 @@ class VersionedStore:
         try:
             data = json.loads(self._directory.read(_SCHEMA_NAME))
             if data["version"] != _SCHEMA_FORMAT:
-                raise damaged(path, f"the file has format {data['version']}, this Runnel reads format {_SCHEMA_FORMAT}")
+                raise_damaged(path, f"the file has format {data['version']}, this Runnel reads format {_SCHEMA_FORMAT}")
             return StateSchema(
                 operator_name=data["operatorName"],
                 store_name=data["storeName"],
@@ -292,7 +292,7 @@ class VersionedStore:
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as error:
-            raise damaged(path, f"the file is not a state schema ({error})") from error
+            raise_damaged(path, f"the file is not a state schema ({error})")
 
     def write_schema(self, schema: StateSchema) -> None:
         """Records the schema, durably. The JSON texts come back from `read_schema` equal as JSON, without spaces."""
