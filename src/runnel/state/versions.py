@@ -95,6 +95,8 @@ class VersionedStore:
         self._snapshots: dict[int, int] = {}
         self._replay_cost = 0  # of the deltas since the last snapshot
         self._replay_count = 0
+        self._purged_to = 0
+        self._just_loaded = True  # files of later versions may lie about
         self._background: threading.Thread | None = None
 
     # ---- loading
@@ -111,6 +113,8 @@ class VersionedStore:
         self.wait_for_snapshot()
         self.store.clear()
         self.version = 0
+        self._just_loaded = True
+        self._purged_to = 0
         self._list()
         first_error: RunnelStateError | None = None
         for base in [*sorted((v for v in self._snapshots if v <= version), reverse=True), 0]:
@@ -192,11 +196,13 @@ class VersionedStore:
             (self.store.gather_keys(staged.removed[first : first + BATCH_ROWS]) for first in pieces),
             size_hint=rows * 16 * len(self._schema),
         )
-        self._drop_abandoned(version)
+        if self._just_loaded:
+            self._drop_abandoned(version)
         self._directory.write(file_name("delta", version), data)
         with self._lock:
             self._deltas[version] = len(data)
         self.store.mark_committed()
+        self._just_loaded = False
         self.version = version
         self._replay_count += 1
         self._replay_cost += len(data) + _DELTA_OVERHEAD
@@ -269,10 +275,13 @@ class VersionedStore:
         """Removes files that no load of `keep_from_version` or later needs."""
         with self._lock:
             base = max((v for v in self._snapshots if v <= keep_from_version), default=0)
+            if base == self._purged_to:
+                return
             snapshots = [v for v in self._snapshots if v < base]
             deltas = [v for v in self._deltas if v <= base]
         # Oldest first: what a crash leaves has no gap
         self._remove(sorted(snapshots), sorted(deltas))
+        self._purged_to = base
 
     def read_schema(self) -> StateSchema | None:
         """What the first run recorded; None before. Raises RunnelStateError if it cannot be understood."""
