@@ -44,6 +44,7 @@ _ESCAPES = str.maketrans({"\n": "\\n", "\r": "\\r", "\t": "\\t", "\f": "\\f", "\
 _WIDE = re.compile(
     "[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe10-\ufe19\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]"
 )
+_OFFSET = re.compile(r"(?:UTC|GMT|UT)?([+-])(\d{1,2})(?::(\d{2})(?::(\d{2}))?)?")
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
@@ -68,7 +69,7 @@ def table_text(
     header, rows, more = _cells(table, schema, zone, num_rows, truncate)
     text = _vertical(header, rows) if vertical else _horizontal(header, rows, right=truncate > 0)
     if vertical and not rows:
-        return text + "(0 rows)\n"
+        return text + "(0 rows)"
     return text + _footer(more, num_rows)
 
 
@@ -78,7 +79,9 @@ def html_text(table: pa.Table, schema: StructType, zone: str, *, num_rows: int, 
     lines = ["<table border='1'>", "<tr>" + "".join(f"<th>{html.escape(c)}</th>" for c in header) + "</tr>"]
     lines += ["<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>" for row in rows]
     lines.append("</table>")
-    return "\n".join(lines) + "\n" + _footer(more, num_rows)
+    if more:
+        lines.append(_footer(more, num_rows))
+    return "\n".join(lines) + "\n"
 
 
 def _footer(more: bool, num_rows: int) -> str:
@@ -94,8 +97,10 @@ def _cells(
     for field, column in zip(schema.fields, shown.columns, strict=True):
         texts = value_texts(column, field.dataType, zone)
         columns.append([_cut(t.translate(_ESCAPES), truncate) for t in texts])
-    header = [_cut(f.name.translate(_ESCAPES), truncate) for f in schema.fields]
-    rows = [list(row) for row in zip(*columns, strict=True)] if columns else [[] for _ in range(shown.num_rows)]
+    header = [f.name.translate(_ESCAPES) for f in schema.fields]
+    rows: list[list[str]] = [list(row) for row in zip(*columns, strict=True)]
+    if not columns:  # Arrow's slices of tables without columns forget how many rows there are
+        rows = [[] for _ in range(min(count, table.num_rows))]
     return header, rows, table.num_rows > count
 
 
@@ -180,7 +185,7 @@ def _spans(values: pa.Array) -> list[tuple[int, int]]:
 def _leaf_texts(values: pa.Array, dtype: DataType, zone: str) -> list[str]:
     match dtype:
         case TimestampType() | TimestampNTZType():
-            local = ZoneInfo(zone) if isinstance(dtype, TimestampType) else datetime.UTC
+            local = zone_info(zone) if isinstance(dtype, TimestampType) else datetime.UTC
             return [timestamp_text(v or 0, local) for v in values.cast(pa.timestamp("us")).cast(pa.int64()).to_pylist()]
         case DateType():
             return [_date_text(v or 0) for v in values.cast(pa.int32()).to_pylist()]
@@ -208,6 +213,16 @@ def _leaf_texts(values: pa.Array, dtype: DataType, zone: str) -> list[str]:
             return [str(v) for v in python]
 
 
+def zone_info(name: str) -> datetime.tzinfo:
+    """A session time zone, by its name or as an offset (`+05:30`, `UTC+5`)."""
+    match = _OFFSET.fullmatch(name)
+    if match is None:
+        return datetime.UTC if name in ("Z", "UTC", "GMT") else ZoneInfo(name)
+    sign, hours, minutes, seconds = match.groups(default="0")
+    offset = datetime.timedelta(hours=int(hours), minutes=int(minutes), seconds=int(seconds))
+    return datetime.timezone(-offset if sign == "-" else offset)
+
+
 def double_text(value: float, *, single: bool = False) -> str:
     """A double (or, `single`, a float) as Java's `toString` writes it."""
     if math.isnan(value):
@@ -217,9 +232,11 @@ def double_text(value: float, *, single: bool = False) -> str:
     if value == 0:
         return "-0.0" if math.copysign(1, value) < 0 else "0.0"
     exact: float | np.float32 = np.float32(value) if single else value
-    mantissa, _, exponent = np.format_float_scientific(exact, unique=True, trim="0").partition("e")
     if 1e-3 <= abs(value) < 1e7:
         return str(np.format_float_positional(exact, unique=True, trim="0"))
+    mantissa, _, exponent = np.format_float_scientific(exact, unique=True, trim="0").partition("e")
+    if mantissa.endswith(".0") and abs(value) < (1e-37 if single else 1e-307):
+        mantissa, _, exponent = f"{float(exact):.1e}".partition("e")  # Java writes at least two digits
     return f"{mantissa}E{int(exponent)}"
 
 

@@ -7,6 +7,7 @@ Struct fields are matched by position in both directions.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -122,7 +123,9 @@ def physical_type(dtype: DataType) -> pa.DataType:
 
 def wire_type(dtype: DataType, zone: str) -> pa.DataType:
     """The Arrow type in which a Spark type travels to the client of a session in `zone`."""
-    return _arrow_type(dtype, lambda d: _leaf(d, {**_WIRE, TimestampType: pa.timestamp("us", tz=zone)}))
+    offset = re.fullmatch(r"(?:UTC|GMT|UT)?([+-])(\d{1,2})(:\d{2})?(?::\d{2})?", zone)
+    name = f"{offset[1]}{int(offset[2]):02d}{offset[3] or ':00'}" if offset else zone
+    return _arrow_type(dtype, lambda d: _leaf(d, {**_WIRE, TimestampType: pa.timestamp("us", tz=name)}))
 
 
 def to_physical(array: pa.Array, dtype: DataType) -> pa.Array:

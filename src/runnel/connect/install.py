@@ -61,7 +61,7 @@ def install(conf: Mapping[str, str] | None = None) -> None:
             builder.create = _in_process(builder.create, _create)
             builder.enableHiveSupport = _enable_hive
         ConnectSession.Builder.master = _master
-        atexit.register(_stop_all)
+        atexit.register(stop_all)
         _installed = True
 
 
@@ -137,7 +137,7 @@ def _create(options: Mapping[str, Any]) -> Any:
         return spark
 
 
-def _stop_all() -> None:
+def stop_all() -> None:
     """Ends what the program left running: queries stop, checkpoints are let go of, the engine closes."""
     while _live:
         _live.pop().stop()
