@@ -10,7 +10,17 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql.types import StructType
+from pyspark.sql.types import (
+    ArrayType,
+    DataType,
+    DayTimeIntervalType,
+    MapType,
+    NullType,
+    StructType,
+    TimestampType,
+    TimeType,
+    UserDefinedType,
+)
 
 from runnel.lowering.datatypes import arrow_type
 
@@ -19,13 +29,52 @@ def conform(table: pa.Table, schema: StructType, names: Sequence[str] | None = N
     """The table with exactly the schema's physical types, by position.
 
     names: column names of the result, the schema's own if None. `sql` says that structs get the field names that they
-    have in SQL, instead of Spark's. Zero-copy where types match already. Raises pyarrow.ArrowInvalid if a value does not fit.
+    have in SQL, instead of Spark's. Zero-copy where types match already.
+    Raises pyarrow.ArrowInvalid if a value does not fit.
     """
     names = schema.names if names is None else names
     if not schema.fields:
         return table.select([])
     columns = [retype(table.column(i), arrow_type(f.dataType, sql_names=sql)) for i, f in enumerate(schema.fields)]
     return pa.Table.from_arrays(columns, names=list(names))
+
+
+def for_client(table: pa.Table, schema: StructType, time_zone: str = "UTC") -> pa.Table:
+    """A physical table in the Arrow types that PySpark's client and Python functions expect of the schema.
+
+    Timestamps carry `time_zone`, day-time intervals are durations, times have nanoseconds, the null type is Arrow's.
+    Intervals of months and calendar intervals stay physical: PySpark has no Arrow form for them.
+    """
+    types = [client_type(f.dataType, time_zone) for f in schema.fields]
+    if not types:
+        return table.select([])
+    columns = [retype(table.column(i), wanted) for i, wanted in enumerate(types)]
+    fields = [pa.field(f.name, t, f.nullable) for f, t in zip(schema.fields, types, strict=True)]
+    return pa.Table.from_arrays(columns, schema=pa.schema(fields))
+
+
+def client_type(dtype: DataType, time_zone: str = "UTC") -> pa.DataType:
+    """PySpark's Arrow type of a Spark type."""
+    match dtype:
+        case TimestampType():
+            return pa.timestamp("us", tz=time_zone)
+        case DayTimeIntervalType():
+            return pa.duration("us")
+        case TimeType():
+            return pa.time64("ns")
+        case NullType():
+            return pa.null()
+        case UserDefinedType():
+            return client_type(dtype.sqlType(), time_zone)
+        case ArrayType(elementType=element, containsNull=nullable):
+            return pa.list_(pa.field("element", client_type(element, time_zone), nullable))
+        case MapType(keyType=key, valueType=value, valueContainsNull=nullable):
+            item = pa.field("value", client_type(value, time_zone), nullable)
+            return pa.map_(pa.field("key", client_type(key, time_zone), False), item)
+        case StructType():
+            return pa.struct([pa.field(f.name, client_type(f.dataType, time_zone), f.nullable) for f in dtype.fields])
+        case _:
+            return arrow_type(dtype)
 
 
 def retype(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
@@ -51,8 +100,12 @@ def retype_array(array: pa.Array, wanted: pa.DataType) -> pa.Array:
         return _map(array, wanted)
     if pa.types.is_list(wanted) and _is_list(array.type):
         return _list(array, wanted)
-    if pa.types.is_timestamp(wanted) and pa.types.is_timestamp(array.type) and array.type.tz is not None:
-        return array.cast(pa.timestamp(array.type.unit, "UTC")).cast(pa.timestamp(array.type.unit)).cast(wanted)
+    if pa.types.is_null(wanted):
+        return pa.nulls(len(array))
+    if pa.types.is_timestamp(wanted) and pa.types.is_timestamp(array.type) and array.type.tz != wanted.tz:
+        return array.cast(pa.int64()).cast(pa.timestamp(array.type.unit, wanted.tz)).cast(wanted)
+    if pa.types.is_duration(wanted) and pa.types.is_integer(array.type):
+        return array.cast(pa.int64()).cast(wanted)
     if pa.types.is_int64(wanted) and pa.types.is_duration(array.type):
         return array.cast(pa.duration("us")).cast(pa.int64())
     if pa.types.is_binary(wanted) and pa.types.is_fixed_size_binary(array.type):

@@ -17,6 +17,7 @@ from runnel.errors import RunnelError, internal_error
 from runnel.execution.arrow import conform
 from runnel.execution.connection import Engine
 from runnel.execution.errors import RaisedInPython, translated
+from runnel.execution.python_functions import register
 from runnel.lowering.datatypes import arrow_type
 from runnel.lowering.fragment import Fragment
 
@@ -49,6 +50,7 @@ class PreparedFragment:
         self._raised = RaisedInPython()
         self._inputs: dict[int, _Served] = {}
         self._empty: dict[int, pa.Table] = {}
+        self._functions: list[str] = []
         try:
             self._prepare()
         except BaseException:
@@ -64,7 +66,10 @@ class PreparedFragment:
         for name, table in fragment.tables.items():
             shaped = conform(table, fragment.table_schemas[name], table.column_names, sql=True)
             self._cursor.register(name, _Served(shaped))
-        with translated():
+        for binding in fragment.functions:
+            register(self._cursor, binding, self._raised)
+            self._functions.append(binding.name)
+        with translated(self._raised):
             self._cursor.execute(f"PREPARE {_STATEMENT} AS {fragment.sql}")
 
     def run(self, inputs: Sequence[pa.Table] = (), parameters: Mapping[str, int] | None = None) -> pa.Table:
@@ -91,8 +96,15 @@ class PreparedFragment:
                 served.table = self._empty[index]
         return conform(table, fragment.schema)
 
+    def interrupt(self) -> None:
+        """Breaks off an execution that another thread is in; it fails with an error there."""
+        self._cursor.interrupt()
+
     def close(self) -> None:
-        """Closes the statement's connection; closing twice is allowed."""
+        """Closes the statement's connection and forgets its functions; closing twice is allowed."""
+        names, self._functions = self._functions, []
+        for name in names:
+            self._cursor.remove_function(name)
         self._engine.release(self._cursor)
 
 

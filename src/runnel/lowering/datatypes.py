@@ -159,7 +159,7 @@ def null_literal(dtype: DataType) -> str:
 
 
 def literal(value: Any, dtype: DataType) -> str:
-    """SQL text of a constant, given in Catalyst's internal form (see `plan.expressions`), with exactly the type's SQL type."""
+    """SQL text of a constant in Catalyst's internal form (see `plan.expressions`), of exactly the type's SQL type."""
     plain = _plain(dtype)
     if value is None:
         return null_literal(plain)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -56,6 +57,7 @@ from runnel.plan.expressions import (
 )
 from runnel.plan.relations import Relation
 
+_MARK = '"#over"'
 _function_ids = itertools.count(1)
 
 
@@ -188,12 +190,16 @@ class ExpressionLowering:
         entry = catalogue.lookup(call.name)
         if not isinstance(entry, AggregateFunction):
             raise internal_error(f"{call.name} is not an aggregate function.")
-        suffix = (f" FILTER (WHERE {self.lower(call.filter)})" if call.filter is not None else "") + over
+        condition = self.lower(call.filter) if call.filter is not None else ""
         arguments = tuple(self.lower(a) for a in call.args)
-        return entry.direct(self, call, arguments, "DISTINCT " if call.distinct else "", suffix)
+        distinct = "DISTINCT " if call.distinct else ""
+        if not over:
+            suffix = f" FILTER (WHERE {condition})" if condition else ""
+            return entry.direct(self, call, arguments, distinct, suffix)
+        marked = entry.direct(self, call, arguments, distinct, f" FILTER (WHERE {_MARK})")
+        return _with_over(marked, condition, over, call.name)
 
     def _window(self, window: WindowExpression) -> str:
-        """OVER goes where FILTER goes: right behind the aggregate's own parentheses, inside what Spark wraps round it."""
         parts = []
         if window.partition_by:
             parts.append("PARTITION BY " + ", ".join(self.lower(e) for e in window.partition_by))
@@ -267,8 +273,47 @@ class ExpressionLowering:
             [StructField(f"_{i}", dtype_of(a), nullable_of(a)) for i, a in enumerate(call.args)],
         )
         result = StructType([StructField(call.function.name, call.dtype, True)])
-        self.functions.append(FunctionBinding(name, call.function, arguments, result, call.argument_names))
+        self.functions.append(
+            FunctionBinding(name, call.function, arguments, result, call.argument_names, self.session_time_zone)
+        )
         return f"{name}({', '.join(self.lower(a) for a in call.args) or 'TRUE'})"
+
+
+def _with_over(sql: str, condition: str, over: str, name: str) -> str:
+    """Text of an aggregate, lowered with the filter `_MARK`, with OVER behind every FILTER that holds the mark.
+
+    What an aggregate function lowers to is an expression around one or more aggregates of DuckDB's, each of which
+    needs the OVER; each carries the call's filter, which shows where it ends.
+    """
+    pieces, rest = [], sql
+    while _MARK in rest:
+        begin = rest.rindex("FILTER (", 0, rest.index(_MARK))
+        end = _closing(rest, begin + len("FILTER "))
+        clause = rest[begin:end].replace(_MARK, condition or "TRUE")
+        plain = not condition and re.fullmatch(r"FILTER \(WHERE \(*TRUE\)*", clause)
+        pieces += [rest[:begin], "" if plain else clause, over]
+        rest = rest[end:]
+    if not pieces:
+        raise unsupported(f"{name} over a window")
+    return "".join(pieces) + rest
+
+
+def _closing(sql: str, opening: int) -> int:
+    """The position behind the parenthesis that closes the one at `opening`; quoted text is skipped."""
+    depth, quoted = 0, ""
+    for position in range(opening, len(sql)):
+        character = sql[position]
+        if quoted:
+            quoted = "" if character == quoted else quoted
+        elif character in "'\"":
+            quoted = character
+        elif character == "(":
+            depth += 1
+        elif character == ")":
+            depth -= 1
+            if depth == 0:
+                return position + 1
+    raise internal_error(f"Unbalanced SQL: {sql}")
 
 
 def _frameless(name: str) -> bool:

@@ -15,7 +15,8 @@ class FunctionBinding:
     """A Python function that the statement calls as the DuckDB function `name`.
 
     `argument_types` and `return_type` are Spark types as a StructType (one field an argument) and a one-field
-    StructType; the execution layer turns them into a vectorised DuckDB function.
+    StructType; the execution layer turns them into a vectorised DuckDB function. The session time zone is what pandas
+    functions see timestamps in.
     """
 
     name: str
@@ -23,6 +24,7 @@ class FunctionBinding:
     argument_types: StructType
     return_type: StructType
     argument_names: tuple[str | None, ...] = ()
+    session_time_zone: str = "UTC"
 
 
 @dataclass(frozen=True, slots=True)

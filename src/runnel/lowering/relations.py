@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
-from pyspark.sql.types import StructType
+from pyspark.sql.types import LongType, StructField, StructType
 
 from runnel.errors import internal_error, unsupported
 from runnel.functions import catalogue
@@ -15,7 +15,7 @@ from runnel.lowering.datatypes import duckdb_type, null_literal, quote
 from runnel.lowering.expressions import ExpressionLowering, LoweringOptions, column, column_name
 from runnel.lowering.fragment import Fragment
 from runnel.lowering.sessions import is_session, merged_sessions
-from runnel.plan.expressions import Attribute, Expression, SortOrder
+from runnel.plan.expressions import Attribute, Expression, SortOrder, dtype_of, nullable_of
 from runnel.plan.relations import (
     Aggregate,
     Deduplicate,
@@ -61,6 +61,24 @@ def lower(plan: Relation, options: LoweringOptions | None = None) -> Fragment:
     The fragment's schema is the plan's output; an output without columns comes back as one column to be dropped.
     """
     return RelationLowering(options or LoweringOptions()).fragment(plan)
+
+
+def lower_grouped(child: Relation, groupings: Sequence[Expression], options: LoweringOptions | None = None) -> Fragment:
+    """The child's rows, one group after the other, for a function over groups.
+
+    Columns: the child's, then the values of the groupings (`k0`, `k1`, …), then `group` (bigint, from 1, ascending, in
+    the order of the keys; nulls first). Within a group rows keep the child's order.
+    """
+    lowering = RelationLowering(options or LoweringOptions())
+    keys = [Attribute(f"k{i}", dtype_of(g), nullable_of(g), 0) for i, g in enumerate(groupings)]
+    values = "".join(f", {lowering.expressions.lower(g)} AS {column(k)}" for g, k in zip(groupings, keys, strict=True))
+    rows = f'SELECT *{values}, row_number() OVER () AS "#n" FROM ({lowering.relation(child)})'
+    orders = ", ".join(f"{column(k)} ASC NULLS FIRST" for k in keys)
+    group = f"dense_rank() OVER (ORDER BY {orders})" if keys else "CAST(1 AS BIGINT)"
+    columns = ", ".join(column(a) for a in (*child.output, *keys))
+    sql = f'SELECT {columns}, {group} AS "group" FROM ({rows}) ORDER BY "group", "#n"'
+    schema = StructType([*schema_of((*child.output, *keys)).fields, StructField("group", LongType(), False)])
+    return lowering.finish(sql, schema)
 
 
 class RelationLowering:
