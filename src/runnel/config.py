@@ -328,7 +328,7 @@ class SessionConf:
         default = BY_NAME[name].default if name in BY_NAME else None
         if default in ("true", "false") and value.strip().lower() not in ("true", "false"):
             raise IllegalArgumentError(
-                "INVALID_CONF_VALUE.TYPE", {"confName": name, "confValue": value, "expected": "boolean"}
+                "INVALID_CONF_VALUE.TYPE_MISMATCH", {"confName": name, "confValue": value, "confType": "boolean"}
             )
         if name == "spark.sql.session.timeZone":
             _check_time_zone(name, value)

@@ -40,7 +40,8 @@ class OperatorBatch:
 class OperatorMetrics:
     """The figures of one batch, as Spark's `stateOperators` progress has them."""
 
-    num_rows_total: int = 0
+    num_rows_total: int | None = None
+    """None: the number of rows in the stores."""
     num_rows_updated: int = 0
     num_rows_removed: int = 0
     num_rows_dropped_by_watermark: int = 0
@@ -61,7 +62,8 @@ class StoreSpec:
     spark_key_schema: str
     """JSON of Spark's key schema, field names and order as Spark's state has them."""
     spark_value_schema: str
-    eviction_column: str | None = None
+    eviction_column: str | tuple[str, ...] | None = None
+    """A column, or the path to a struct's field, that `scan_expired` goes by."""
     num_cols_prefix_key: int = 0
 
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from runnel.operators.base import OperatorBatch, RunFragment
-from runnel.plan.relations import GroupMap, MapPartitions, Relation
+from runnel.plan.relations import Relation
 from runnel.runtime.stages import (
     FragmentStage,
     ObserveStage,
     OperatorStage,
-    PythonStage,
+    PythonFunctionStage,
     SourceStage,
     StaticStage,
     StreamPlan,
@@ -67,7 +67,6 @@ class StageTools:
 
     prepared: Mapping[int, RunFragment]
     """By stage number: the prepared statements of fragment and observe stages."""
-    run_python: Callable[[MapPartitions | GroupMap, pa.Table], pa.Table]
     run_static: Callable[[Relation], pa.Table]
     read: Callable[[int, Batch], pa.Table]
     """(source number, batch) -> the batch's rows, the columns of `StreamPlan.source_columns` in that order."""
@@ -143,8 +142,8 @@ class StageRunner:
                     )
                     outcome.operator_batches[operator_id] = told
                     table = operator.process(inputs, told)
-                case PythonStage(node=node):
-                    table = tools.run_python(node, inputs[0])
+                case PythonFunctionStage(apply=apply):
+                    table = apply(inputs[0])
                 case ObserveStage(name=name):
                     table = inputs[0]
                     row = tools.prepared[number](inputs, parameters)

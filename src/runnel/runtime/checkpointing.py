@@ -189,7 +189,11 @@ class QueryCheckpoint:
         numbered = sorted(int(name) for name in list_names(root) if name.isdigit()) if root.is_dir() else []
         if self._stages and not numbered:
             raise RunnelStateError(
-                "STREAMING_STATEFUL_OPERATOR_MISSING_STATE_DIRECTORY", {"checkpointLocation": str(self.path)}
+                "STREAMING_STATEFUL_OPERATOR_MISSING_STATE_DIRECTORY",
+                {
+                    "checkpointLocation": str(self.path),
+                    "OpsInCurBatchSeq": _listed([(s.operator_id, s.operator.name) for s in self._stages]),
+                },
             )
         recorded = [(number, _recorded_name(root / str(number))) for number in numbered]
         current = sorted((stage.operator_id, stage.operator.name) for stage in self._stages)

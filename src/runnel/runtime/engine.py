@@ -327,9 +327,10 @@ class MicroBatchEngine:
         found = []
         for stage in self._plan.operators:
             total = held[stage.operator_id]
-            done = stage.operator.metrics if executed else OperatorMetrics()
+            last = stage.operator.metrics
+            done = last if executed else OperatorMetrics(num_rows_total=last.num_rows_total)
             metrics = OperatorMetrics(
-                num_rows_total=total.num_rows_total,
+                num_rows_total=total.num_rows_total if done.num_rows_total is None else done.num_rows_total,
                 num_rows_updated=done.num_rows_updated,
                 num_rows_removed=done.num_rows_removed,
                 num_rows_dropped_by_watermark=done.num_rows_dropped_by_watermark,

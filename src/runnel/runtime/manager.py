@@ -62,6 +62,13 @@ class StreamingQueryManager:
             self._active[query.id] = query
             self._known[query.run_id] = query
 
+    def forget(self, query: StreamingQuery) -> None:
+        """Takes back a registration: the query never started."""
+        with self._changed:
+            if self._active.get(query.id) is query:
+                del self._active[query.id]
+            self._known.pop(query.run_id, None)
+
     def ended(self, query: StreamingQuery) -> None:
         """Called by a query's thread at its end."""
         with self._changed:

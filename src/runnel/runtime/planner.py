@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 
+from runnel.execution.python_stages import python_stage
+from runnel.lowering.expressions import LoweringOptions
 from runnel.lowering.fragment import Fragment
-from runnel.lowering.relations import LoweringOptions, lower
+from runnel.lowering.relations import lower
 from runnel.operators.registry import is_stateful, plan_operator
 from runnel.plan.expressions import Attribute
 from runnel.plan.relations import (
@@ -28,7 +30,7 @@ from runnel.runtime.stages import (
     FragmentStage,
     ObserveStage,
     OperatorStage,
-    PythonStage,
+    PythonFunctionStage,
     SourceStage,
     Stage,
     StaticStage,
@@ -80,9 +82,8 @@ class _Planner:
                 return self._watermark(node, child)
             case Observe(child=child) if node.is_streaming:
                 return self._observe(node, child)
-            case MapPartitions(child=child) | GroupMap(child=child) if node.is_streaming:
-                stage = self._materialise(self._build(child))
-                return self._add(PythonStage(node, stage.index), node.output)
+            case MapPartitions() | GroupMap() if node.is_streaming:
+                return self._python(node)
             case _ if not node.is_streaming:
                 return self._static(node)
             case _ if is_stateful(node):
@@ -116,6 +117,13 @@ class _Planner:
             child=StageInput(index=0, attributes=stage.attributes), groupings=(), aggregates=node.metrics
         )
         return self._add(ObserveStage(node.name, lower(metrics, self._options), stage.index), stage.attributes)
+
+    def _python(self, node: MapPartitions | GroupMap) -> StageInput:
+        local, numbers = _localise(map_relations(node, self._build))
+        assert isinstance(local, MapPartitions | GroupMap)
+        stage = python_stage(local, self._options)
+        read = self._fragment(stage.fragment, numbers)
+        return self._add(PythonFunctionStage(node.function.name, stage.apply, read.index), node.output)
 
     def _static(self, node: Relation) -> Relation:
         if any(isinstance(below, MapPartitions | GroupMap) for below in walk_relations(node)):

@@ -129,7 +129,7 @@ def _operator(operator: OperatorProgress) -> dict[str, Any]:
     m = operator.metrics
     return {
         "operatorName": operator.name,
-        "numRowsTotal": m.num_rows_total,
+        "numRowsTotal": m.num_rows_total or 0,
         "numRowsUpdated": m.num_rows_updated,
         "allUpdatesTimeMs": m.all_updates_ms,
         "numRowsRemoved": m.num_rows_removed,

@@ -6,13 +6,15 @@ between two cuts; at a cut stands a source, a watermark node, a stateful operato
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import pyarrow as pa
 from pyspark.sql.types import StructType
 
 from runnel.lowering.fragment import Fragment
 from runnel.operators.base import Operator
-from runnel.plan.relations import GroupMap, MapPartitions, Relation, StreamingScan
+from runnel.plan.relations import Relation, StreamingScan
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +52,11 @@ class OperatorStage:
 
 
 @dataclass(frozen=True, slots=True)
-class PythonStage:
-    """mapInPandas and its kin; `node` names the function, its child is not looked at."""
+class PythonFunctionStage:
+    """mapInPandas and its kin: the user's function, from the input's rows to rows."""
 
-    node: MapPartitions | GroupMap
+    name: str
+    apply: Callable[[pa.Table], pa.Table]
     input: int
 
 
@@ -73,7 +76,7 @@ class StaticStage:
     plan: Relation
 
 
-Stage = SourceStage | FragmentStage | WatermarkStage | OperatorStage | PythonStage | ObserveStage | StaticStage
+Stage = SourceStage | FragmentStage | WatermarkStage | OperatorStage | PythonFunctionStage | ObserveStage | StaticStage
 
 
 def inputs_of(stage: Stage) -> tuple[int, ...]:
@@ -81,10 +84,29 @@ def inputs_of(stage: Stage) -> tuple[int, ...]:
     match stage:
         case FragmentStage(inputs=inputs) | OperatorStage(inputs=inputs):
             return inputs
-        case WatermarkStage(input=input_) | PythonStage(input=input_) | ObserveStage(input=input_):
+        case WatermarkStage(input=input_) | PythonFunctionStage(input=input_) | ObserveStage(input=input_):
             return (input_,)
         case SourceStage() | StaticStage():
             return ()
+
+
+def describe(stage: Stage) -> str:
+    """One line for explain()."""
+    match stage:
+        case SourceStage(source=source, columns=columns):
+            return f"source {source}, columns {list(columns)}"
+        case FragmentStage(inputs=inputs):
+            return f"statement over {list(inputs)}"
+        case WatermarkStage(input=input_, delay_ms=delay):
+            return f"watermark over [{input_}], delay {delay} ms"
+        case OperatorStage(operator=operator, operator_id=number, inputs=inputs):
+            return f"{operator.name} over {list(inputs)}, operator {number}"
+        case PythonFunctionStage(name=name, input=input_):
+            return f"Python function {name} over [{input_}]"
+        case ObserveStage(name=name, input=input_):
+            return f"observe {name} over [{input_}]"
+        case StaticStage():
+            return "static plan"
 
 
 @dataclass(frozen=True, slots=True)

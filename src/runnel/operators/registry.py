@@ -1,0 +1,46 @@
+"""Which nodes of a streaming plan are stateful, and the operator of each."""
+
+from __future__ import annotations
+
+from runnel.errors import unsupported
+from runnel.lowering.aggregation import StreamingAggregation
+from runnel.lowering.expressions import LoweringOptions
+from runnel.operators.aggregate import plan_aggregate
+from runnel.operators.base import OperatorPlan
+from runnel.operators.deduplicate import plan_deduplicate
+from runnel.operators.limit import plan_limit
+from runnel.operators.session_window import plan_session_window
+from runnel.plan.relations import Aggregate, Deduplicate, Join, Limit, Relation, SetOperation
+
+
+def is_stateful(node: Relation) -> bool:
+    """Whether a node needs state where its input is a stream."""
+    match node:
+        case Aggregate() | Deduplicate():
+            return True
+        case Join(left=left, right=right):
+            return left.is_streaming and right.is_streaming
+        case SetOperation(kind=kind):
+            return kind != "union"
+        case _:
+            return isinstance(node, Limit)
+
+
+def plan_operator(node: Relation, output_mode: str, options: LoweringOptions) -> OperatorPlan:
+    """The operator of a stateful node whose children read stage inputs. Raises for what Runnel has no operator for."""
+    match node:
+        case Aggregate():
+            aggregation = StreamingAggregation(node, options)
+            return (
+                plan_aggregate(node, aggregation)
+                if aggregation.session is None
+                else plan_session_window(node, aggregation)
+            )
+        case Deduplicate():
+            return plan_deduplicate(node, options)
+        case Limit():
+            return plan_limit(node, options)
+        case Join():
+            raise unsupported("a join of two streams", "Join the stream with a static frame.")
+        case _:
+            raise unsupported(f"{type(node).__name__} over a stream")

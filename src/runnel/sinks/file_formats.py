@@ -1,0 +1,242 @@
+"""Rows to files of one format, with or without partition folders; what the batch writer and the file sink share.
+
+Names are Spark's: `part-<number>-<uuid>-c000<ext>`, inside partition folders `part-<number>-<uuid>.c000<ext>`.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import gzip
+import os
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyspark.sql.types import StringType, StructType, TimestampType
+
+from runnel.errors import AnalysisError, IllegalArgumentError, error
+from runnel.show import value_texts
+
+DEFAULT_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+_ROWS_A_FILE_AT_LEAST = 200_000
+_ESCAPED = {chr(c) for c in (*range(1, 32), 127)} | set("\"#%'*/:=?\\{[]^")
+
+RenderLines = Callable[[pa.Table], pa.ChunkedArray]
+"""Each row of a table (physical types, schema order) as one line of text, without the line's end."""
+
+MakeRenderer = Callable[[StructType, str, Mapping[str, str]], RenderLines]
+"""(schema, json or csv, options) -> renderer. The session gives it: it runs in DuckDB."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileFormat:
+    """How one format's files are made. `options` have lower-case keys."""
+
+    name: str
+    extension: str
+    options: Mapping[str, str]
+    schema: StructType
+    zone: str
+    render: RenderLines | None
+
+    def write(self, table: pa.Table, path: Path, *, sync: bool) -> None:
+        """Writes one file, durably when `sync`; parent folders exist."""
+        if self.name == "parquet":
+            with path.open("wb") as out:
+                self._parquet(table, out)
+                _flush(out, sync)
+            return
+        with path.open("wb") as out:
+            out.write(self._compressed(self._text(table)))
+            _flush(out, sync)
+
+    def _parquet(self, table: pa.Table, out: object) -> None:
+        fields = []
+        columns = []
+        for column, field in zip(table.columns, self.schema.fields, strict=True):
+            if isinstance(field.dataType, TimestampType):
+                column = column.cast(pa.timestamp("us", "UTC"))
+            columns.append(column)
+            fields.append(pa.field(field.name, column.type, field.nullable))
+        made = pa.table(columns, schema=pa.schema(fields))
+        made = made.replace_schema_metadata({"org.apache.spark.sql.parquet.row.metadata": self.schema.json()})
+        codec = self.options.get("compression", "snappy").lower()
+        pq.write_table(
+            made,
+            out,
+            compression="none" if codec in ("none", "uncompressed") else codec,
+            store_schema=False,
+            use_dictionary=made.num_rows < 1_000_000,
+            write_statistics=True,
+        )
+
+    def _text(self, table: pa.Table) -> bytes:
+        end = self.options.get("linesep", "\n")
+        lines = table.column(0) if self.name == "text" else self._rendered(table)
+        header = self._header() + end if self.name == "csv" and self._flag("header") else ""
+        if not len(lines):
+            return header.encode()
+        filled = pc.fill_null(lines, "") if lines.null_count else lines
+        joined = pc.binary_join_element_wise(filled, pa.scalar("", filled.type), pa.scalar(end, filled.type))
+        return header.encode() + b"".join(_bytes_of(chunk) for chunk in joined.chunks)
+
+    def _rendered(self, table: pa.Table) -> pa.ChunkedArray:
+        assert self.render is not None
+        return self.render(table)
+
+    def _header(self) -> str:
+        sep = self.options.get("sep", self.options.get("delimiter", ","))
+        return sep.join(self.schema.fieldNames())
+
+    def _flag(self, name: str) -> bool:
+        return self.options.get(name, "false").lower() == "true"
+
+    def _compressed(self, data: bytes) -> bytes:
+        codec = self.options.get("compression", "none").lower()
+        if codec in ("none", "uncompressed"):
+            return data
+        if codec == "gzip":
+            return gzip.compress(data)
+        raise IllegalArgumentError(
+            "CODEC_NOT_AVAILABLE.WITH_AVAILABLE_CODECS_SUGGESTION",
+            {"codecName": codec, "availableCodecs": "none, gzip"},
+        )
+
+
+_EXTENSIONS = {"parquet": ".parquet", "json": ".json", "csv": ".csv", "text": ".txt"}
+
+
+def file_format(
+    name: str, options: Mapping[str, str], schema: StructType, zone: str, make_renderer: MakeRenderer
+) -> FileFormat:
+    """The writer of a format for files with this body schema. Raises AnalysisError for a format that cannot be written."""
+    low = {key.lower(): value for key, value in options.items()}
+    if name not in _EXTENSIONS:
+        raise AnalysisError("DATA_SOURCE_NOT_FOUND", {"provider": name})
+    if name == "text" and (len(schema.fields) != 1 or not isinstance(schema.fields[0].dataType, StringType)):
+        raise error("_LEGACY_ERROR_TEMP_TEXT_SCHEMA", schema=schema.simpleString())
+    codec = low.get("compression", "snappy" if name == "parquet" else "none").lower()
+    extension = _EXTENSIONS[name]
+    if name == "parquet":
+        extension = (f".{codec}" if codec not in ("none", "uncompressed") else "") + extension
+    elif codec == "gzip":
+        extension += ".gz"
+    render = make_renderer(schema, name, low) if name in ("json", "csv") else None
+    return FileFormat(name, extension, low, schema, zone, render)
+
+
+def write_table(
+    table: pa.Table,
+    folder: Path,
+    schema: StructType,
+    partition_by: Sequence[str],
+    make_format: Callable[[StructType], FileFormat],
+    *,
+    sync: bool,
+    parallelism: int = 1,
+) -> list[Path]:
+    """Writes rows as new files below `folder`; returns their paths. Without partitioning there is always one file."""
+    stamp = uuid.uuid4()
+    if partition_by:
+        return _write_partitioned(table, folder, schema, partition_by, make_format, stamp, sync=sync)
+    body = make_format(schema)
+    pieces = max(1, min(parallelism, table.num_rows // _ROWS_A_FILE_AT_LEAST))
+    size = -(-table.num_rows // pieces) if table.num_rows else 0
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"part-{i:05d}-{stamp}-c000{body.extension}" for i in range(pieces)]
+    jobs = [(table.slice(i * size, size), path) for i, path in enumerate(paths)]
+    _run(jobs, lambda job: body.write(job[0], job[1], sync=sync), parallelism)
+    return paths
+
+
+def _write_partitioned(
+    table: pa.Table,
+    folder: Path,
+    schema: StructType,
+    partition_by: Sequence[str],
+    make_format: Callable[[StructType], FileFormat],
+    stamp: uuid.UUID,
+    *,
+    sync: bool,
+) -> list[Path]:
+    keys = partition_positions(schema, partition_by)
+    rest = [i for i in range(len(schema.fields)) if i not in keys]
+    if not rest:
+        raise AnalysisError("ALL_PARTITION_COLUMNS_NOT_ALLOWED")
+    body = make_format(StructType([schema.fields[i] for i in rest]))
+    paths = []
+    for names, rows in _groups(table, schema, keys, body.zone):
+        place = folder.joinpath(*names)
+        place.mkdir(parents=True, exist_ok=True)
+        path = place / f"part-00000-{stamp}.c000{body.extension}"
+        body.write(rows.select(rest), path, sync=sync)
+        paths.append(path)
+    return paths
+
+
+def partition_positions(schema: StructType, partition_by: Sequence[str]) -> list[int]:
+    """Positions of the partition columns, found case-insensitively. Raises AnalysisError for an unknown one."""
+    by_name = {field.name.lower(): i for i, field in enumerate(schema.fields)}
+    found = []
+    for name in partition_by:
+        if name.lower() not in by_name:
+            raise error("_LEGACY_ERROR_TEMP_1196", columnName=name, validColumnNames=", ".join(schema.fieldNames()))
+        found.append(by_name[name.lower()])
+    return found
+
+
+def _groups(table: pa.Table, schema: StructType, keys: Sequence[int], zone: str) -> list[tuple[list[str], pa.Table]]:
+    """The rows of each combination of partition values, with the folder names that say them."""
+    if not table.num_rows:
+        return []
+    names = [f"k{i}" for i in range(len(keys))]
+    keyed = pa.table([*(table.column(i) for i in keys), pa.array(range(table.num_rows))], names=[*names, "row"])
+    grouped = keyed.group_by(names, use_threads=False).aggregate([("row", "list")])
+    folders = []
+    for name, position in zip(names, keys, strict=True):
+        field = schema.fields[position]
+        column = grouped.column(name)
+        texts = value_texts(column, field.dataType, zone)
+        nulls = column.is_null().to_pylist()
+        folders.append([_folder(field.name, None if null else text) for null, text in zip(nulls, texts, strict=True)])
+    rows = grouped.column("row_list")
+    return [([f[i] for f in folders], table.take(rows[i].values)) for i in range(grouped.num_rows)]
+
+
+def _folder(name: str, value: str | None) -> str:
+    return f"{_escape(name)}={_escape(value) if value else DEFAULT_PARTITION}"
+
+
+def _escape(text: str) -> str:
+    """Hive's escaping of characters that a path cannot hold, as Spark writes them."""
+    return "".join(f"%{ord(c):02X}" if c in _ESCAPED else c for c in text)
+
+
+def _run(jobs: Sequence[tuple[pa.Table, Path]], work: Callable[[tuple[pa.Table, Path]], None], threads: int) -> None:
+    if len(jobs) == 1:
+        work(jobs[0])
+        return
+    with concurrent.futures.ThreadPoolExecutor(min(threads, len(jobs))) as pool:
+        for done in [pool.submit(work, job) for job in jobs]:
+            done.result()
+
+
+def _bytes_of(array: pa.Array) -> bytes:
+    """The concatenated bytes of a string array without nulls."""
+    if not len(array):
+        return b""
+    large = array.cast(pa.large_binary())
+    offsets, data = large.buffers()[1], large.buffers()[2]
+    view = memoryview(offsets).cast("q")
+    first, last = view[large.offset], view[large.offset + len(large)]
+    return memoryview(data)[first:last].tobytes() if data is not None else b""
+
+
+def _flush(out: object, sync: bool) -> None:
+    out.flush()  # type: ignore[attr-defined]
+    if sync:
+        os.fsync(out.fileno())  # type: ignore[attr-defined]
