@@ -5,12 +5,15 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Final
 
-from runnel.functions import aggregates, arithmetic, moments, operators
+from runnel.functions import aggregates, arithmetic, conditional, maths, moments, operators, strings
 from runnel.functions.registry import CatalogueEntry
 
 FAMILIES: Final[tuple[tuple[CatalogueEntry, ...], ...]] = (
     arithmetic.FUNCTIONS,
     operators.FUNCTIONS,
+    conditional.FUNCTIONS,
+    maths.FUNCTIONS,
+    strings.FUNCTIONS,
     aggregates.FUNCTIONS,
     moments.FUNCTIONS,
 )  # fmt: skip
