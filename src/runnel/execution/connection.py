@@ -33,6 +33,13 @@ class Engine:
         self._cursors: list[duckdb.DuckDBPyConnection] = []
         self._closed = False
 
+    @property
+    def threads(self) -> int:
+        """How many threads a statement may use."""
+        found = self._root.execute("SELECT current_setting('threads')").fetchone()
+        assert found is not None
+        return int(found[0])
+
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A new connection to the database. Give it back with `release`; `close` closes those still open."""
         with self._lock:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pyspark.sql.types import StructType
+
 from runnel.checkpoint.compactible_log import CompactionSettings, FileStreamSinkLog, SinkFileStatus
 from runnel.config import SessionConf, parse_duration_ms
 from runnel.errors import AnalysisError, error
 from runnel.files import uri_to_path
 from runnel.sinks.base import BatchRows, SinkContext
-from runnel.sinks.file_formats import file_format, partition_positions, write_table
+from runnel.sinks.file_formats import FileFormat, file_format, partition_positions, write_table
 
 _LOG = "spark.sql.streaming.fileSink.log."
 
@@ -74,12 +76,12 @@ class FileSink:
         self._latest = batch_id
         return None
 
-    def _format_of(self, body: object) -> object:
+    def _format_of(self, body: StructType) -> FileFormat:
         if not self._context.partition_by:
             return self._format
         return file_format(
             self._name, self._options, body, self._context.session_time_zone, self._context.session.line_renderer
-        )  # type: ignore[arg-type]
+        )
 
     def stop(self) -> None:
         self._log.close()
