@@ -134,9 +134,7 @@ def extract(child: Expression, key: Expression, case_sensitive: bool = False, an
                 raise _extract_type_mismatch(child, key, pretty_type(key_type))
             return FunctionCall("get_map_value", (child, coerce(key, key_type)), value_type, True)
         case _:
-            raise AnalysisError(
-                "INVALID_EXTRACT_BASE_FIELD_TYPE", base=f'"{pretty(child)}"', other=pretty_type(dtype)
-            )
+            raise AnalysisError("INVALID_EXTRACT_BASE_FIELD_TYPE", base=f'"{pretty(child)}"', other=pretty_type(dtype))
 
 
 def _index(key: Expression, child: Expression) -> Expression:
