@@ -11,7 +11,7 @@ from runnel.connect.install import install
 
 install()
 
-from runnel.connect.client import client_session  # noqa: E402
+from runnel.connect.client import client_session, current_in_thread  # noqa: E402
 from runnel.connect.service import SparkConnectService  # noqa: E402
 from .fakes import FakeSession  # noqa: E402
 
@@ -25,5 +25,6 @@ def session() -> FakeSession:
 def spark(session: FakeSession) -> Iterator[Any]:
     """The official client's session; requests end in `session`."""
     made = client_session(SparkConnectService(session, owner=True))  # type: ignore[arg-type]
-    yield made
+    with current_in_thread(made):
+        yield made
     made.stop()

@@ -76,12 +76,13 @@ class FakeSession:
     def analyze(self, plan: Relation) -> Relation:
         self.plans.append(plan)
         leaf = [n for n in walk_relations(plan)][-1]
-        if isinstance(leaf, CachedRelation):
-            leaf = self.held[leaf.relation_id]
-        if isinstance(leaf, NamedTable):
-            if leaf.parts[0] not in self.views:
+        while isinstance(leaf, CachedRelation | NamedTable):
+            if isinstance(leaf, CachedRelation):
+                leaf = self.held[leaf.relation_id]
+            elif leaf.parts[0] not in self.views:
                 raise AnalysisError("TABLE_OR_VIEW_NOT_FOUND", relationName=f"`{leaf.parts[0]}`")
-            leaf = self.views[leaf.parts[0]]
+            else:
+                leaf = self.views[leaf.parts[0]]
         if isinstance(leaf, Range):
             schema = StructType([StructField("id", LongType(), False)])
             rows = pa.table({"id": pa.array(range(leaf.start, leaf.end, leaf.step), pa.int64())})

@@ -12,6 +12,7 @@ import getpass
 import logging
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,19 @@ def _sessions() -> None:
             )
         return RddShim(self._session)
 
+    stop = SparkSession.stop
+
+    @functools.wraps(stop)
+    def stop_with_listeners(self: Any) -> None:
+        stop(self)
+        if _service(self) is not None and "_sqm" in self.__dict__:
+            bus = self._sqm._sqlb
+            thread = bus._execution_thread
+            if thread is not None and thread is not threading.current_thread():
+                thread.join(10)  # what was posted before the end is still delivered
+            bus._listener_bus.clear()  # else the client asks the released session to remove them, and warns
+
+    SparkSession.stop = stop_with_listeners
     SparkSession.getActiveSession = classmethod(get_active_session)
     SparkSession.sparkContext = property(spark_context)
     SparkSession.newSession = new_session
@@ -147,6 +161,28 @@ def _threads_and_garbage() -> None:
     core.disable_gc = contextlib.nullcontext
     # The thread that hands events to listeners would keep a program from ending that left a listener behind.
     query.Thread = functools.partial(threading.Thread, daemon=True)
+    query.StreamingQueryListenerBus.post_to_all = _post_to_all
+
+
+def _post_to_all(self: Any, event: Any) -> None:
+    """Hands an event to the listeners without holding the bus' lock.
+
+    The client holds it, and `removeListener` waits under the same lock for this to end: an event in flight then blocks
+    both for ever.
+    """
+    from pyspark.sql.streaming import listener as kinds
+
+    method = {
+        kinds.QueryStartedEvent: "onQueryStarted",
+        kinds.QueryProgressEvent: "onQueryProgress",
+        kinds.QueryIdleEvent: "onQueryIdle",
+        kinds.QueryTerminatedEvent: "onQueryTerminated",
+    }[type(event)]
+    for one in list(self._listener_bus):
+        try:
+            getattr(one, method)(event)
+        except Exception as problem:
+            warnings.warn(f"Listener {one} threw an exception\n{problem}", stacklevel=2)
 
 
 # ----------------------------------------------------------------------------------------------------- SparkContext
