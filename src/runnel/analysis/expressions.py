@@ -383,8 +383,7 @@ class Resolver:
 
     def _function(self, call: UnresolvedFunction) -> Expression:
         if call.name == "count" and any(isinstance(a, UnresolvedStar) and not a.target for a in call.args):
-            if not call.distinct:
-                call = replace(call, args=(Literal(1, IntegerType()),))
+            call = call if call.distinct else replace(call, args=(Literal(1, IntegerType()),))
         entry = lookup(call.name)
         args = self.expand_arguments(call.args)
         if entry is None or isinstance(entry, Refused):

@@ -94,43 +94,12 @@ _INFIX: Final = frozenset(
     ]
 )
 _UPPER: Final = frozenset(
-    [
-        "acos",
-        "acosh",
-        "asin",
-        "asinh",
-        "atan",
-        "atan2",
-        "atanh",
-        "cbrt",
-        "cos",
-        "cosh",
-        "cot",
-        "csc",
-        "degrees",
-        "e",
-        "exp",
-        "expm1",
-        "hypot",
-        "log10",
-        "log1p",
-        "log2",
-        "pi",
-        "power",
-        "radians",
-        "regexp",
-        "regexp_like",
-        "rlike",
-        "sec",
-        "signum",
-        "sin",
-        "sinh",
-        "sqrt",
-        "tan",
-        "tanh",
-        "spark_partition_id",
-    ]
-)
+    {
+        "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "cos", "cosh", "cot", "csc", "degrees", "e",
+        "exp", "expm1", "hypot", "log10", "log1p", "log2", "pi", "power", "radians", "regexp", "regexp_like", "rlike",
+        "sec", "signum", "sin", "sinh", "sqrt", "tan", "tanh", "spark_partition_id",
+    }
+)  # fmt: skip
 _RENAMED: Final[Mapping[str, str]] = {
     "pow": "POWER", "array_agg": "collect_list", "curdate": "current_date", "dateadd": "date_add",
     "current_database": "current_schema", "random": "rand", "to_varchar": "to_char", "create_map": "map",
@@ -152,21 +121,11 @@ _DEFAULTS: Final[Mapping[tuple[str, int], tuple[str, ...]]] = {
 }  # fmt: skip
 _FIRST_ARGUMENT_ONLY: Final = frozenset({"from_json", "from_csv", "to_json", "to_csv"})
 _CASTS: Final = frozenset(
-    [
-        "bigint",
-        "binary",
-        "boolean",
-        "date",
-        "decimal",
-        "double",
-        "float",
-        "int",
-        "smallint",
-        "string",
-        "timestamp",
+    {
+        "bigint", "binary", "boolean", "date", "decimal", "double", "float", "int", "smallint", "string", "timestamp",
         "tinyint",
-    ]
-)
+    }
+)  # fmt: skip
 
 
 def column_name(expression: Expression, describe: Describe) -> str:

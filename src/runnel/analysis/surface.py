@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pyspark.sql.types import BooleanType, DataType, IntegerType, StringType, StructType
+from pyspark.sql.types import BooleanType, DataType, IntegerType, StringType
 
 from runnel.analysis import names
 from runnel.analysis.coercion import cast
@@ -20,7 +20,6 @@ from runnel.plan.expressions import (
     CastMode,
     Expression,
     Literal,
-    UnresolvedAttribute,
     dtype_of,
     new_expr_id,
     nullable_of,
@@ -41,6 +40,8 @@ from runnel.plan.relations import (
     WithColumns,
     WithColumnsRenamed,
 )
+
+_ZERO = Literal(0, IntegerType())
 
 
 def _projected(frame: Frame, items: Sequence[Expression]) -> Frame:
@@ -187,8 +188,27 @@ def fill_na(resolver: Resolver, frame: Frame, node: FillNa) -> Frame:
 def drop_na(resolver: Resolver, frame: Frame, node: DropNa) -> Frame:
     chosen = _chosen(resolver, frame, node.columns)
     least = len(chosen) if node.min_non_nulls is None else node.min_non_nulls
-    condition = resolver.call("at_least_n_non_nulls", Literal(least, IntegerType()), *chosen)
+    present = [_present(resolver, a) for a in chosen]
+    if not present or least <= 0:
+        return frame.derive(frame.plan)
+    if least >= len(present):
+        condition = present[0]
+        for one in present[1:]:
+            condition = resolver.call("and", condition, one)
+    else:
+        total: Expression = Literal(0, IntegerType())
+        for one in present:
+            total = resolver.call("+", total, resolver.call("when", one, Literal(1, IntegerType()), _ZERO))
+        condition = resolver.call(">=", total, Literal(least, IntegerType()))
     return frame.derive(Filter(child=frame.plan, condition=condition))
+
+
+def _present(resolver: Resolver, column: Attribute) -> Expression:
+    """Neither null nor NaN."""
+    known = resolver.call("isnotnull", column)
+    if not is_floating(column.dtype):
+        return known
+    return resolver.call("and", known, resolver.call("not", resolver.call("isnan", column)))
 
 
 def replace_na(resolver: Resolver, frame: Frame, node: ReplaceNa) -> Frame:
@@ -250,8 +270,3 @@ def _strings_and_others(values: Sequence[Expression]) -> bool:
 
 def _name(expression: Expression) -> str:
     return expression.name if isinstance(expression, Attribute | Alias) else ""
-
-
-def struct_star(column: str, dtype: StructType) -> tuple[Expression, ...]:
-    """Unresolved columns for every field of a struct column."""
-    return tuple(UnresolvedAttribute((column, f.name)) for f in dtype.fields)
