@@ -172,7 +172,7 @@ def _literals_or_expressions(ctx: DecodeContext, message: rel.SQL) -> Any:
     if named:
         return named
     positional = [decode_literal(v) for v in message.pos_args] + list(decode_all(ctx, message.pos_arguments))
-    return positional or None
+    return positional
 
 
 def parse_sql(ctx: DecodeContext, message: rel.SQL) -> Any:

@@ -49,7 +49,7 @@ def active() -> bool:
 
 def put(value: Any) -> bytes:
     """A token for the object. One object has one token while it is only held weakly."""
-    keep = getattr(_local, "mode", "keep") == "keep"
+    keep = getattr(_local, "mode", None) != "weak"
     with _lock:
         if not keep:
             try:
