@@ -66,6 +66,9 @@ class PreparedFragment:
         for name, table in fragment.tables.items():
             shaped = conform(table, fragment.table_schemas[name], table.column_names, sql=True)
             self._cursor.register(name, _Served(shaped))
+        for name, stream in fragment.streams.items():
+            stream.report = self._raised.pending.append
+            self._cursor.register(name, stream)
         for binding in fragment.functions:
             register(self._cursor, binding, self._raised)
             self._functions.append(binding.name)

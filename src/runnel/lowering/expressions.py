@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from pyspark.sql.types import (
     DataType,
@@ -92,6 +93,13 @@ class ExpressionLowering:
     parameters: set[str] = field(default_factory=set)
     functions: list[FunctionBinding] = field(default_factory=list)
     results: tuple[tuple[AggregateCall, str], ...] = ()
+    streams: dict[str, Any] = field(default_factory=dict)
+
+    def stream(self, source: Any) -> str:
+        """The relation name under which the statement reads an object with `__arrow_c_stream__`."""
+        name = f"stream_{len(self.streams)}"
+        self.streams[name] = source
+        return name
 
     # ------------------------------------------------------------------------------------- the lowering context
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 from pyspark.sql.types import StructType
@@ -38,6 +39,8 @@ class Fragment:
     input_schemas: the Spark schema of each input, by position: what a prepared statement holds its inputs to.
     tables: constant Arrow tables by relation name (local data), already with the SQL column names.
     table_schemas: their Spark schemas, by position.
+    streams: files by relation name: objects whose `__arrow_c_stream__` reads them anew, with the SQL column names. What
+        reading raises is also handed to their `report`, since DuckDB keeps only its text.
     parameters: the named parameters that occur.
     functions: Python functions to register before preparing.
     schema: the Spark schema of the result, by position.
@@ -49,5 +52,6 @@ class Fragment:
     input_schemas: dict[int, StructType] = field(default_factory=dict)
     tables: dict[str, pa.Table] = field(default_factory=dict)
     table_schemas: dict[str, StructType] = field(default_factory=dict)
+    streams: dict[str, Any] = field(default_factory=dict)
     parameters: tuple[str, ...] = ()
     functions: tuple[FunctionBinding, ...] = ()

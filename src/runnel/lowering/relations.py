@@ -14,6 +14,7 @@ from runnel.functions.registry import GeneratorFunction
 from runnel.lowering.datatypes import duckdb_type, null_literal, quote
 from runnel.lowering.expressions import ExpressionLowering, LoweringOptions, column, column_name
 from runnel.lowering.fragment import Fragment
+from runnel.lowering.scans import lower_scan
 from runnel.lowering.sessions import is_session, merged_sessions
 from runnel.plan.expressions import Attribute, Expression, SortOrder, dtype_of, nullable_of
 from runnel.plan.relations import (
@@ -41,11 +42,6 @@ from runnel.plan.relations import (
     WithWatermark,
 )
 from runnel.plan.schema import schema_of
-
-try:
-    from runnel.lowering.scans import lower_scan
-except ModuleNotFoundError:
-    lower_scan = None  # type: ignore[assignment]
 
 _NO_COLUMNS = '1 AS "#"'
 """What a relation without columns selects: SQL has none, and the rows count."""
@@ -103,6 +99,7 @@ class RelationLowering:
             input_schemas={i: schema_of(attributes) for i, attributes in self._inputs.items()},
             tables={name: _local_table(data) for name, data in self._tables.values()},
             table_schemas={name: data.schema for name, data in self._tables.values()},
+            streams=dict(self.expressions.streams),
             parameters=tuple(sorted(self.expressions.parameters)),
             functions=tuple(self.expressions.functions),
         )
