@@ -5,7 +5,26 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Final
 
-from runnel.functions import aggregates, arithmetic, conditional, maths, moments, operators, strings
+from runnel.functions import (
+    aggregates,
+    arithmetic,
+    arrays,
+    conditional,
+    datetime_parsing,
+    datetimes,
+    generators,
+    hashes,
+    higher_order,
+    intervals,
+    maps_structs,
+    maths,
+    misc,
+    moments,
+    operators,
+    strings,
+    time_windows,
+    windows,
+)
 from runnel.functions.registry import CatalogueEntry
 
 FAMILIES: Final[tuple[tuple[CatalogueEntry, ...], ...]] = (
@@ -16,6 +35,17 @@ FAMILIES: Final[tuple[tuple[CatalogueEntry, ...], ...]] = (
     strings.FUNCTIONS,
     aggregates.FUNCTIONS,
     moments.FUNCTIONS,
+    arrays.FUNCTIONS,
+    datetime_parsing.FUNCTIONS,
+    datetimes.FUNCTIONS,
+    generators.FUNCTIONS,
+    hashes.FUNCTIONS,
+    higher_order.FUNCTIONS,
+    intervals.FUNCTIONS,
+    maps_structs.FUNCTIONS,
+    misc.FUNCTIONS,
+    time_windows.FUNCTIONS,
+    windows.FUNCTIONS,
 )  # fmt: skip
 
 

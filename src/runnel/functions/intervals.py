@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from pyspark.sql.types import DataType, DecimalType
 
 from runnel.errors import IllegalArgumentError
+from runnel.functions.registry import BindContext, CatalogueEntry, LoweringContext, ScalarFunction
+from runnel.functions.typing import (
+    CALENDAR,
+    DAY_TIME,
+    INT,
+    YEAR_MONTH,
+    cast_to,
+    check_arity,
+    coerce_arguments,
+    is_numeric,
+)
+from runnel.plan.expressions import Expression, FunctionCall, Literal, dtype_of, nullable_of
 
 MICROS_PER_SECOND = 1_000_000
 MICROS_PER_DAY = 86_400 * MICROS_PER_SECOND
@@ -121,3 +136,115 @@ def _word_at(source: str, position: int) -> str:
 
 def _malformed(text: str, reason: str, **parameters: str) -> IllegalArgumentError:
     return IllegalArgumentError(f"INVALID_INTERVAL_FORMAT.{reason}", {"input": text, **parameters})
+
+
+def interval_to_string(value: Interval) -> str:
+    """As Spark prints a calendar interval: `1 years 2 months 3 days 4 hours 5 minutes 6.7 seconds`, `0 seconds`."""
+    parts = []
+    for number, unit in (
+        (_toward_zero(value.months, 12), "years"),
+        (value.months - _toward_zero(value.months, 12) * 12, "months"),
+        (value.days, "days"),
+    ):
+        if number:
+            parts.append(f"{number} {unit}")
+    rest = value.micros
+    for size, unit in ((3_600 * MICROS_PER_SECOND, "hours"), (60 * MICROS_PER_SECOND, "minutes")):
+        number = _toward_zero(rest, size)
+        rest -= number * size
+        if number:
+            parts.append(f"{number} {unit}")
+    if rest:
+        whole, fraction = divmod(abs(rest), MICROS_PER_SECOND)
+        text = f"{whole}.{fraction:06d}".rstrip("0").rstrip(".")
+        parts.append(f"{'-' if rest < 0 else ''}{text} seconds")
+    return " ".join(parts) or "0 seconds"
+
+
+def _toward_zero(number: int, size: int) -> int:
+    return -(-number // size) if number < 0 else number // size
+
+
+# ---------------------------------------------------------------------------------------------------- constructors
+
+_SECONDS: Final = DecimalType(18, 6)
+
+
+def _bind_parts(
+    name: str, params: tuple[DataType, ...], result: DataType, tried: bool = False
+) -> Callable[[BindContext, tuple[Expression, ...]], Expression]:
+    """Missing arguments are zero."""
+
+    def bind(context: BindContext, args: tuple[Expression, ...]) -> Expression:
+        check_arity(name, args, 0, len(params))
+        given: list[Expression] = []
+        for i, p in enumerate(params):
+            if i >= len(args):
+                given.append(cast_to(Literal(0, INT), p))
+            elif isinstance(p, DecimalType) and is_numeric(dtype_of(args[i])):
+                given.append(cast_to(args[i], p))
+            else:
+                given.append(coerce_arguments(name, (args[i],), (p,), context)[0])
+        return FunctionCall(name, tuple(given), result, tried or any(nullable_of(a) for a in given))
+
+    return bind
+
+
+def _guarded(context: LoweringContext, target: DataType, valid: str, sql: str, tried: bool, condition: str) -> str:
+    parameters = {} if condition.startswith("INTERVAL") else {
+        "message": "'overflow'", "alternative": "''", "config": """'"spark.sql.ansi.enabled"'"""
+    }
+    failure = "NULL" if tried else context.error(condition, target, **parameters)
+    return f"CASE WHEN {valid} THEN {sql} WHEN NOT ({valid}) THEN {failure} END"
+
+
+def _lower_make_interval(tried: bool) -> Callable[[LoweringContext, FunctionCall, tuple[str, ...]], str]:
+    def lower(context: LoweringContext, call: FunctionCall, args: tuple[str, ...]) -> str:
+        years, months, weeks, days, hours, minutes, seconds = args
+        all_months = f"(CAST({years} AS BIGINT) * 12 + {months})"
+        all_days = f"(CAST({weeks} AS BIGINT) * 7 + {days})"
+        micros = f"({_clock_micros(hours, minutes, seconds)})"
+        valid = f"abs({all_months}) <= {INT_MAX} AND abs({all_days}) <= {INT_MAX} AND {micros} IS NOT NULL"
+        made = (
+            f"to_months(CAST({all_months} AS INTEGER)) + to_days(CAST({all_days} AS INTEGER)) + to_microseconds({micros})"
+        )
+        return _guarded(context, call.dtype, valid, f"({made})", tried or not context.ansi, "ARITHMETIC_OVERFLOW")
+
+    return lower
+
+
+def _clock_micros(hours: str, minutes: str, seconds: str) -> str:
+    return (
+        f"CAST({hours} AS BIGINT) * 3600000000 + CAST({minutes} AS BIGINT) * 60000000 "
+        f"+ CAST(CAST({seconds} AS DECIMAL(38,6)) * 1000000 AS BIGINT)"
+    )
+
+
+def _lower_make_dt(context: LoweringContext, call: FunctionCall, args: tuple[str, ...]) -> str:
+    days, hours, minutes, seconds = args
+    return f"(CAST({days} AS BIGINT) * {MICROS_PER_DAY} + {_clock_micros(hours, minutes, seconds)})"
+
+
+def _lower_make_ym(context: LoweringContext, call: FunctionCall, args: tuple[str, ...]) -> str:
+    months = f"(CAST({args[0]} AS BIGINT) * 12 + {args[1]})"
+    valid = f"{months} BETWEEN -{INT_MAX + 1} AND {INT_MAX}"
+    condition = "INTERVAL_ARITHMETIC_OVERFLOW.WITHOUT_SUGGESTION"
+    return _guarded(context, call.dtype, valid, f"CAST({months} AS INTEGER)", False, condition)
+
+
+_INTERVAL_PARTS: Final = (INT, INT, INT, INT, INT, INT, _SECONDS)
+
+FUNCTIONS: Final[tuple[CatalogueEntry, ...]] = (
+    ScalarFunction(
+        "make_interval", _bind_parts("make_interval", _INTERVAL_PARTS, CALENDAR), _lower_make_interval(False)
+    ),
+    ScalarFunction(
+        "try_make_interval",
+        _bind_parts("try_make_interval", _INTERVAL_PARTS, CALENDAR, True),
+        _lower_make_interval(True),
+    ),
+    ScalarFunction(
+        "make_dt_interval", _bind_parts("make_dt_interval", (INT, INT, INT, _SECONDS), DAY_TIME), _lower_make_dt
+    ),
+    ScalarFunction("make_ym_interval", _bind_parts("make_ym_interval", (INT, INT), YEAR_MONTH), _lower_make_ym),
+)
