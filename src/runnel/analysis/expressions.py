@@ -16,6 +16,7 @@ from runnel.analysis.frames import Frame, can_expose, frames_with_plan_id, hidde
 from runnel.analysis.naming import Describe, column_name
 from runnel.errors import AnalysisError, unsupported
 from runnel.functions.catalogue import lookup
+from runnel.functions.maps_structs import with_field
 from runnel.functions.registry import (
     AggregateFunction,
     GeneratorFunction,
@@ -517,46 +518,7 @@ class Resolver:
         child = self.resolve(expression.child)
         value = None if expression.value is None else self.resolve(expression.value)
         path = tuple(p.replace("`", "") for p in re.findall(r"`[^`]+`|[^.`]+", expression.field_name))
-        return self._updated(child, path, value)
-
-    def _updated(self, child: Expression, path: tuple[str, ...], value: Expression | None) -> Expression:
-        dtype = dtype_of(child)
-        if not isinstance(dtype, StructType):
-            raise AnalysisError(
-                "DATATYPE_MISMATCH.UNEXPECTED_INPUT_TYPE",
-                sqlExpr='"update_fields"',
-                paramIndex="first",
-                requiredType='"STRUCT"',
-                inputSql=f'"{column_name(child, self.describe)}"',
-                inputType=f'"{dtype.simpleString().upper()}"',
-            )
-        name, deeper = path[0], path[1:]
-        fields: list[tuple[str, Expression]] = []
-        found = False
-        for i, field in enumerate(dtype.fields):
-            current = _field_at(child, dtype, i)
-            if not names.same_name(field.name, name, self._case_sensitive):
-                fields.append((field.name, current))
-                continue
-            found = True
-            if deeper:
-                fields.append((field.name, self._updated(current, deeper, value)))
-            elif value is not None:
-                fields.append((name, value))
-        if not found:
-            if deeper:
-                names.field_ordinal(dtype, name, self._case_sensitive)
-            if value is not None:
-                fields.append((name, value))
-        if not fields:
-            raise AnalysisError("DATATYPE_MISMATCH.CANNOT_DROP_ALL_FIELDS", sqlExpr='"update_fields"')
-        args: list[Expression] = []
-        for field_name, field_value in fields:
-            args += [Literal(field_name, StringType()), field_value]
-        struct = self.call("named_struct", *args)
-        if not nullable_of(child):
-            return struct
-        return self.call("if", self.call("isnull", child), Literal(None, dtype_of(struct)), struct)
+        return with_field(child, path, value)
 
     def _subquery(self, expression: UnresolvedSubquery) -> Expression:
         frame = self._subqueries(expression.plan, self)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from pyspark.sql.types import ArrayType, BooleanType, DataType, IntegerType, MapType, StringType, StructType
+from pyspark.sql.types import ArrayType, MapType, StringType, StructType
 
 from runnel.errors import AnalysisError
+from runnel.functions.arrays import bind_item
+from runnel.functions.maps_structs import bind_array_field
 from runnel.functions.pretty import pretty, pretty_type
-from runnel.functions.typing import coerce, implicit_type
+from runnel.functions.registry import BindContext
 from runnel.plan.expressions import (
     Attribute,
     Expression,
@@ -118,42 +120,14 @@ def extract(child: Expression, key: Expression, case_sensitive: bool = False, an
     match dtype:
         case StructType() if text is not None:
             return struct_field(child, text, dtype, case_sensitive)
-        case ArrayType(elementType=StructType() as element, containsNull=contains_null) if text is not None:
-            ordinal = field_ordinal(element, text, case_sensitive)
-            found = element.fields[ordinal]
-            result = ArrayType(found.dataType, contains_null or found.nullable)
-            return FunctionCall(
-                "get_array_struct_fields", (child, Literal(ordinal, IntegerType())), result, nullable_of(child)
-            )
-        case ArrayType(elementType=element_type):
-            index = _index(key, child)
-            return FunctionCall("get_array_item", (child, index), element_type, True)
-        case MapType(keyType=key_type, valueType=value_type):
-            target = implicit_type(dtype_of(key), key_type, ansi)
-            if target is None:
-                raise _extract_type_mismatch(child, key, pretty_type(key_type))
-            return FunctionCall("get_map_value", (child, coerce(key, key_type)), value_type, True)
+        case ArrayType(elementType=StructType() as element) if text is not None:
+            return bind_array_field(child, text, field_ordinal(element, text, case_sensitive))
+        case ArrayType() | MapType():
+            item = bind_item(BindContext(ansi=ansi), child, key)
+            # Spark reports an element as nullable whatever the array or map says.
+            return replace(item, nullable=True) if isinstance(item, FunctionCall) else item
         case _:
             raise AnalysisError("INVALID_EXTRACT_BASE_FIELD_TYPE", base=f'"{pretty(child)}"', other=pretty_type(dtype))
-
-
-def _index(key: Expression, child: Expression) -> Expression:
-    dtype = dtype_of(key)
-    if isinstance(dtype, (StringType, BooleanType)) or implicit_type(dtype, IntegerType()) is None:
-        raise _extract_type_mismatch(child, key, '"INTEGRAL"')
-    return coerce(key, IntegerType()) if type(dtype).__name__ in ("ByteType", "ShortType") else key
-
-
-def _extract_type_mismatch(child: Expression, key: Expression, required: str) -> AnalysisError:
-    shown: DataType = dtype_of(key)
-    return AnalysisError(
-        "DATATYPE_MISMATCH.UNEXPECTED_INPUT_TYPE",
-        sqlExpr=f'"{pretty(child)}[{pretty(key)}]"',
-        paramIndex="second",
-        requiredType=required,
-        inputSql=f'"{pretty(key)}"',
-        inputType=pretty_type(shown),
-    )
 
 
 def nested(match: Match, case_sensitive: bool = False) -> Expression:

@@ -78,8 +78,7 @@ def _prune(plan: Relation, needed: set[int]) -> Relation:
     match plan:
         case FileScan(attributes=attributes) | StreamingScan(attributes=attributes):
             kept = _kept(attributes, needed)
-            metadata = isinstance(plan, FileScan) and plan.metadata_column
-            if metadata and attributes[-1] not in kept:
+            if isinstance(plan, FileScan) and plan.metadata_column and attributes[-1] not in kept:
                 return replace(plan, attributes=kept, metadata_column=False)
             return plan if len(kept) == len(attributes) else replace(plan, attributes=kept)
         case Project(child=child, expressions=expressions):

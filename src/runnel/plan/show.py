@@ -74,8 +74,8 @@ def expression_text(expression: Expression) -> str:
     parts = getattr(expression, "parts", None)
     if isinstance(parts, tuple):
         return "'" + ".".join(parts)
-    name = getattr(expression, "name", None)
-    label = name if isinstance(name, str) else type(expression).__name__
+    given = getattr(expression, "name", None)
+    label = given if isinstance(given, str) else type(expression).__name__
     arguments = ", ".join(expression_text(e) for e in expression_children(expression))
     dtype = getattr(expression, "dtype", None)
     as_type = f" as {dtype.simpleString()}" if type(expression).__name__ == "Cast" and dtype is not None else ""
