@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import html
+import itertools
 import math
 import re
 from decimal import Decimal
@@ -179,7 +180,7 @@ def value_texts(values: pa.Array | pa.ChunkedArray, dtype: DataType, zone: str) 
 
 def _spans(values: pa.Array) -> list[tuple[int, int]]:
     offsets = values.offsets.to_pylist()
-    return list(zip(offsets[:-1], offsets[1:], strict=True))
+    return list(itertools.pairwise(offsets))
 
 
 def _leaf_texts(values: pa.Array, dtype: DataType, zone: str) -> list[str]:

@@ -13,6 +13,7 @@ install()
 
 from runnel.connect.client import client_session, current_in_thread  # noqa: E402
 from runnel.connect.service import SparkConnectService  # noqa: E402
+
 from .fakes import FakeSession  # noqa: E402
 
 

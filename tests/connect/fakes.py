@@ -75,7 +75,7 @@ class FakeSession:
 
     def analyze(self, plan: Relation) -> Relation:
         self.plans.append(plan)
-        leaf = [n for n in walk_relations(plan)][-1]
+        leaf = list(walk_relations(plan))[-1]
         while isinstance(leaf, CachedRelation | NamedTable):
             if isinstance(leaf, CachedRelation):
                 leaf = self.held[leaf.relation_id]

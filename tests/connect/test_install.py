@@ -63,7 +63,8 @@ def test_a_session_under_python_c() -> None:
         import runnel
         runnel.install()
         from pyspark.sql import SparkSession, functions as F
-        spark = SparkSession.builder.master("local[2]").appName("mine").config("spark.sql.shuffle.partitions", 3).getOrCreate()
+        builder = SparkSession.builder.master("local[2]").appName("mine").config("spark.sql.shuffle.partitions", 3)
+        spark = builder.getOrCreate()
         print(spark.range(3).collect(), Session.made[0].given["spark.master"], spark.sparkContext.appName)
         import __main__
         print(hasattr(__main__, "__file__"))

@@ -325,16 +325,16 @@ class Recorder(StreamingQueryListener):
         self.events: list[Any] = []
         self.ended = threading.Event()
 
-    def onQueryStarted(self, event: Any) -> None:  # noqa: N802
+    def onQueryStarted(self, event: Any) -> None:
         self.events.append(("started", event.name))
 
-    def onQueryProgress(self, event: Any) -> None:  # noqa: N802
+    def onQueryProgress(self, event: Any) -> None:
         self.events.append(("progress", event.progress.batchId))
 
-    def onQueryIdle(self, event: Any) -> None:  # noqa: N802
+    def onQueryIdle(self, event: Any) -> None:
         self.events.append(("idle", str(event.id)))
 
-    def onQueryTerminated(self, event: Any) -> None:  # noqa: N802
+    def onQueryTerminated(self, event: Any) -> None:
         self.events.append(("terminated", event.errorClassOnException))
         self.ended.set()
 

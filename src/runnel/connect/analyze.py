@@ -37,7 +37,7 @@ _EXPLAIN_MODES = {
 
 def analyze(service: SparkConnectService, request: Request) -> Response:
     """The answer to the request's question."""
-    kind = request.WhichOneof("analyze")
+    kind = str(request.WhichOneof("analyze"))
     handler = HANDLERS.get(kind)
     if handler is None:
         raise unsupported(f"The Spark Connect analysis {kind}")

@@ -33,7 +33,8 @@ class ArtifactStore:
     def add(self, requests: Iterable[base_pb2.AddArtifactsRequest]) -> list[tuple[str, bool]]:
         """Takes whole and chunked uploads; gives each name and whether its checksum was right."""
         summary: list[tuple[str, bool]] = []
-        name, pieces, ok = "", [], True
+        name, ok = "", True
+        pieces: list[bytes] = []
 
         def store(name: str, data: bytes, ok: bool) -> None:
             if ok and name.startswith("cache/"):

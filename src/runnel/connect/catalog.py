@@ -67,7 +67,7 @@ def _nothing() -> Rows:
 
 def run_catalog(service: SparkConnectService, message: catalog_pb2.Catalog) -> Rows:
     """The answer to one question (or the result of one action) as rows in physical types."""
-    kind = message.WhichOneof("cat_type")
+    kind = str(message.WhichOneof("cat_type"))
     handler = HANDLERS.get(kind)
     if handler is None:
         raise unsupported(f"The catalogue operation {kind}")

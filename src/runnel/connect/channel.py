@@ -63,7 +63,7 @@ class InProcessChannel:
         return encode_error(problem, self.service.remember_error)
 
 
-class InProcessChannelBuilder(ChannelBuilder):  # type: ignore[misc]
+class InProcessChannelBuilder(ChannelBuilder):
     """Connects a client to a service of this process."""
 
     def __init__(self, service: SparkConnectService, session_id: str | None = None) -> None:
@@ -74,7 +74,7 @@ class InProcessChannelBuilder(ChannelBuilder):  # type: ignore[misc]
     def host(self) -> str:
         return "in-process"
 
-    def toChannel(self) -> InProcessChannel:  # noqa: N802 (the client's name)
+    def toChannel(self) -> InProcessChannel:
         session_id = self.session_id
         clone = self.service.clones.get(session_id) if session_id else None
         return InProcessChannel(clone or self.service)

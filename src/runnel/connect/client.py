@@ -20,7 +20,8 @@ def client_session(service: SparkConnectService, session_id: str | None = None) 
     `session_id` is given where two client sessions must pass for one to the client.
     """
     apply_shims()
-    spark = SparkSession(connection=InProcessChannelBuilder(service, session_id))
+    builder: Any = InProcessChannelBuilder(service, session_id)
+    spark = SparkSession(connection=builder)
     service.client_session_id = spark.session_id
     client = spark._client
     client.disable_reattachable_execute()

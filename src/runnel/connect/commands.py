@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from pyspark.sql.connect.proto import base_pb2, commands_pb2, relations_pb2
+from pyspark.sql.connect.proto import base_pb2, commands_pb2, expressions_pb2, relations_pb2
 
 from runnel.connect.decode_expressions import decode_python_function
 from runnel.connect.decode_relations import decode_relation, parse_sql
@@ -143,7 +143,7 @@ def _write_v2(service: SparkConnectService, message: commands_pb2.WriteOperation
 
 
 def _register_function(
-    service: SparkConnectService, message: relations_pb2.CommonInlineUserDefinedFunction, _operation: Operation
+    service: SparkConnectService, message: expressions_pb2.CommonInlineUserDefinedFunction, _operation: Operation
 ) -> Responses:
     function, dtype = decode_python_function(message)
     service.session.register_function(message.function_name, function, dtype)

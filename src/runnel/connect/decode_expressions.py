@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pyspark.sql.connect.proto import expressions_pb2, relations_pb2
+from pyspark.sql.connect.proto import expressions_pb2
 from pyspark.sql.connect.types import parse_attr_name
 from pyspark.sql.types import (
     ArrayType,
@@ -156,7 +156,7 @@ def decode_literal(message: Proto.Literal) -> Literal:
             elements = [decode_literal(e) for e in message.array.elements]
             return Literal(tuple(e.value for e in elements), _array_type(message.array, declared, elements))
         case "specialized_array":
-            chosen = message.specialized_array.WhichOneof("value_type")
+            chosen = str(message.specialized_array.WhichOneof("value_type"))
             values = getattr(message.specialized_array, chosen).values
             return Literal(tuple(values), declared or ArrayType(_SPECIALIZED[chosen], False))
         case "map":
@@ -330,7 +330,7 @@ def _window(ctx: DecodeContext, message: Proto.Window) -> Expression:
 # ------------------------------------------------------------------------------------- user functions, subqueries
 
 
-def decode_python_function(message: relations_pb2.CommonInlineUserDefinedFunction) -> tuple[PythonFunction, DataType]:
+def decode_python_function(message: expressions_pb2.CommonInlineUserDefinedFunction) -> tuple[PythonFunction, DataType]:
     """The Python function of a message and the type it declares; refuses functions of other languages."""
     match message.WhichOneof("function"):
         case "python_udf":
@@ -343,7 +343,7 @@ def decode_python_function(message: relations_pb2.CommonInlineUserDefinedFunctio
             raise unsupported("A Scala function", "Write it as a Python function.")
 
 
-def _inline_udf(ctx: DecodeContext, message: relations_pb2.CommonInlineUserDefinedFunction) -> Expression:
+def _inline_udf(ctx: DecodeContext, message: expressions_pb2.CommonInlineUserDefinedFunction) -> Expression:
     function, dtype = decode_python_function(message)
     arguments = decode_all(ctx, message.arguments)
     names = tuple(a.name if isinstance(a, UnresolvedNamedArgument) else None for a in arguments)

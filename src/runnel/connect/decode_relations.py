@@ -171,8 +171,7 @@ def _literals_or_expressions(ctx: DecodeContext, message: rel.SQL) -> Any:
     named.update({k: decode_expression(ctx, v) for k, v in message.named_arguments.items()})
     if named:
         return named
-    positional = [decode_literal(v) for v in message.pos_args] + list(decode_all(ctx, message.pos_arguments))
-    return positional
+    return [decode_literal(v) for v in message.pos_args] + list(decode_all(ctx, message.pos_arguments))
 
 
 def parse_sql(ctx: DecodeContext, message: rel.SQL) -> Any:
@@ -363,16 +362,18 @@ def _join(ctx: DecodeContext, message: rel.Join | rel.LateralJoin) -> Relation:
     kind = _JOINS.get(message.join_type)
     if kind is None:
         raise InvalidPlanError("CONNECT_INVALID_PLAN.JOIN_TYPE_NOT_SET")
-    lateral = isinstance(message, rel.LateralJoin)
-    if not lateral and message.HasField("join_data_type"):
-        raise unsupported("joinWith", "It is part of the Scala API.")
+    using: tuple[str, ...] = ()
+    if isinstance(message, rel.Join):
+        using = tuple(message.using_columns)
+        if message.HasField("join_data_type"):
+            raise unsupported("joinWith", "It is part of the Scala API.")
     return Join(
         left=decode_relation(ctx, message.left),
         right=decode_relation(ctx, message.right),
         kind=kind,
         condition=decode_expression(ctx, message.join_condition) if message.HasField("join_condition") else None,
-        using=() if lateral else tuple(message.using_columns),
-        lateral=lateral,
+        using=using,
+        lateral=isinstance(message, rel.LateralJoin),
     )
 
 

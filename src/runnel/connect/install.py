@@ -32,8 +32,7 @@ def import_client() -> None:
     if guard:
         main.__file__ = "<string>"  # type: ignore[union-attr]
     try:
-        import pyspark.sql.connect
-        import pyspark.sql.connect.session
+        pass
     finally:
         if guard:
             del main.__file__  # type: ignore[union-attr]
@@ -56,11 +55,12 @@ def install(conf: Mapping[str, str] | None = None) -> None:
 
         if not is_remote_only() and not _asks_for_server({}):
             os.environ["SPARK_CONNECT_MODE_ENABLED"] = "1"
-        for builder in (SparkSession.Builder, ConnectSession.Builder):
+        builders: tuple[Any, ...] = (SparkSession.Builder, ConnectSession.Builder)
+        for builder in builders:
             builder.getOrCreate = _in_process(builder.getOrCreate, _get_or_create)
             builder.create = _in_process(builder.create, _create)
             builder.enableHiveSupport = _enable_hive
-        ConnectSession.Builder.master = _master
+        builders[1].master = _master
         atexit.register(stop_all)
         _installed = True
 

@@ -7,6 +7,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from pyspark.sql.connect.proto import base_pb2
 
@@ -20,7 +21,7 @@ class Operation:
 
     id: str
     tags: frozenset[str]
-    state: int = _STATES.OPERATION_STATE_RUNNING
+    state: Any = _STATES.OPERATION_STATE_RUNNING
     interrupted: threading.Event = field(default_factory=threading.Event)
 
 

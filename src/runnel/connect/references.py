@@ -77,7 +77,8 @@ def resolve(command: bytes) -> Any:
         return value
     from pyspark.serializers import CloudPickleSerializer
 
-    return CloudPickleSerializer().loads(command)
+    serializer: Any = CloudPickleSerializer()
+    return serializer.loads(command)
 
 
 @lru_cache(maxsize=1024)

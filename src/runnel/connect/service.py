@@ -10,7 +10,7 @@ import collections
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 from pyspark.sql.connect.proto import base_pb2
@@ -28,6 +28,8 @@ from runnel.errors import InvalidPlanError, RunnelError, unsupported
 
 if TYPE_CHECKING:
     from runnel.session import Session
+
+M = TypeVar("M")
 
 _REMEMBERED_ERRORS = 100
 
@@ -204,9 +206,10 @@ class SparkConnectService:
             response.errors.append(encode_error_details(error))
         return response
 
-    def _signed(self, request: Any, response: Any) -> Any:
-        response.session_id = request.session_id
-        response.server_side_session_id = self.server_session_id
+    def _signed(self, request: Any, response: M) -> M:
+        signed: Any = response
+        signed.session_id = request.session_id
+        signed.server_side_session_id = self.server_session_id
         return response
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import getpass
+import importlib
 import logging
 import sys
 import threading
@@ -49,16 +50,18 @@ def _service(spark: Any) -> Any:
 
 def _by_reference_instead_of_pickles() -> None:
     from pyspark.serializers import CloudPickleSerializer
-    from pyspark.sql.connect import expressions
-    from pyspark.sql.connect.streaming import readwriter
 
-    class ReferenceSerializer(CloudPickleSerializer):  # type: ignore[misc]
+    expressions: Any = importlib.import_module("pyspark.sql.connect.expressions")
+    readwriter: Any = importlib.import_module("pyspark.sql.connect.streaming.readwriter")
+
+    class ReferenceSerializer(CloudPickleSerializer):
         """Makes a token of a function when the request stays in this process, and a pickle otherwise."""
 
         def dumps(self, obj: Any) -> bytes:
             if active():
                 return put(obj[0] if isinstance(obj, tuple) else obj)
-            pickled: bytes = super().dumps(obj)
+            base: Any = super()
+            pickled: bytes = base.dumps(obj)
             return pickled
 
     expressions.CloudPickleSerializer = ReferenceSerializer
@@ -99,10 +102,9 @@ def _by_reference_instead_of_pickles() -> None:
 
 
 def _sessions() -> None:
-    from pyspark.sql.connect.dataframe import DataFrame
-    from pyspark.sql.connect.session import SparkSession
-
-    get_active = SparkSession.getActiveSession.__func__
+    frame: Any = importlib.import_module("pyspark.sql.connect.dataframe").DataFrame
+    session: Any = importlib.import_module("pyspark.sql.connect.session").SparkSession
+    get_active = session.getActiveSession.__func__
 
     def get_active_session(cls: Any) -> Any:
         """The thread's active session, else the default one, as classic PySpark has it."""
@@ -133,7 +135,7 @@ def _sessions() -> None:
             )
         return RddShim(self._session)
 
-    stop = SparkSession.stop
+    stop = session.stop
 
     @functools.wraps(stop)
     def stop_with_listeners(self: Any) -> None:
@@ -145,17 +147,16 @@ def _sessions() -> None:
                 thread.join(10)  # what was posted before the end is still delivered
             bus._listener_bus.clear()  # else the client asks the released session to remove them, and warns
 
-    SparkSession.stop = stop_with_listeners
-    SparkSession.getActiveSession = classmethod(get_active_session)
-    SparkSession.sparkContext = property(spark_context)
-    SparkSession.newSession = new_session
-    DataFrame.rdd = property(rdd)
+    session.stop = stop_with_listeners
+    session.getActiveSession = classmethod(get_active_session)
+    session.sparkContext = property(spark_context)
+    session.newSession = new_session
+    frame.rdd = property(rdd)
 
 
 def _threads_and_garbage() -> None:
-    from pyspark.sql.connect.client import core
-    from pyspark.sql.connect.streaming import query
-
+    core: Any = importlib.import_module("pyspark.sql.connect.client.core")
+    query: Any = importlib.import_module("pyspark.sql.connect.streaming.query")
     # The client switches garbage collection off while it waits for gRPC; here it waits for the query itself, perhaps
     # for days in awaitTermination.
     core.disable_gc = contextlib.nullcontext
@@ -213,16 +214,16 @@ class SparkConfView:
     def __init__(self, values: dict[str, str]) -> None:
         self._values = values
 
-    def get(self, key: str, defaultValue: str | None = None) -> str | None:  # noqa: N803 (PySpark's name)
+    def get(self, key: str, defaultValue: str | None = None) -> str | None:
         return self._values.get(key, defaultValue)
 
-    def getAll(self) -> list[tuple[str, str]]:  # noqa: N802
+    def getAll(self) -> list[tuple[str, str]]:
         return sorted(self._values.items())
 
     def contains(self, key: str) -> bool:
         return key in self._values
 
-    def toDebugString(self) -> str:  # noqa: N802
+    def toDebugString(self) -> str:
         return "\n".join(f"{k}={v}" for k, v in self.getAll())
 
 
@@ -246,19 +247,19 @@ class SparkContextShim:
         return _service(self._spark).session
 
     @property
-    def defaultParallelism(self) -> int:  # noqa: N802
+    def defaultParallelism(self) -> int:
         return int(self._session.default_parallelism)
 
     @property
-    def defaultMinPartitions(self) -> int:  # noqa: N802
+    def defaultMinPartitions(self) -> int:
         return min(self.defaultParallelism, 2)
 
     @property
-    def appName(self) -> str:  # noqa: N802
+    def appName(self) -> str:
         return setting(self._session.conf, "spark.app.name") or "runnel"
 
     @property
-    def applicationId(self) -> str:  # noqa: N802
+    def applicationId(self) -> str:
         return str(self._session.application.id)
 
     @property
@@ -266,7 +267,7 @@ class SparkContextShim:
         return str(self._session.application.master)
 
     @property
-    def startTime(self) -> int:  # noqa: N802
+    def startTime(self) -> int:
         """Milliseconds since the epoch."""
         return int(self._session.application.start_time_ms)
 
@@ -275,23 +276,23 @@ class SparkContextShim:
         return SPARK_VERSION
 
     @property
-    def uiWebUrl(self) -> str | None:  # noqa: N802
+    def uiWebUrl(self) -> str | None:
         return None
 
-    def sparkUser(self) -> str:  # noqa: N802
+    def sparkUser(self) -> str:
         try:
             return getpass.getuser()
         except (OSError, KeyError, ImportError):
             return "unknown"
 
-    def getConf(self) -> SparkConfView:  # noqa: N802
+    def getConf(self) -> SparkConfView:
         values = dict(self._session.conf.all())
         values.setdefault("spark.app.name", self.appName)
         values.setdefault("spark.app.id", self.applicationId)
         values.setdefault("spark.master", self.master)
         return SparkConfView(values)
 
-    def setLogLevel(self, logLevel: str) -> None:  # noqa: N802, N803
+    def setLogLevel(self, logLevel: str) -> None:
         """Sets the level of Runnel's own loggers; Spark's level names."""
         levels = {
             "ALL": logging.DEBUG,
@@ -308,24 +309,24 @@ class SparkContextShim:
             raise ValueError(f"log level {logLevel!r} is not one of {', '.join(levels)}")
         logging.getLogger("runnel").setLevel(levels[name])
 
-    def setLocalProperty(self, key: str, value: str | None) -> None:  # noqa: N802
+    def setLocalProperty(self, key: str, value: str | None) -> None:
         """Kept for the thread; there are no jobs to be told."""
         self._local.__dict__[key] = value
 
-    def getLocalProperty(self, key: str) -> str | None:  # noqa: N802
+    def getLocalProperty(self, key: str) -> str | None:
         return self._local.__dict__.get(key)
 
-    def setJobGroup(self, groupId: str, description: str, interruptOnCancel: bool = False) -> None:  # noqa: N802, N803
+    def setJobGroup(self, groupId: str, description: str, interruptOnCancel: bool = False) -> None:
         """Accepted; there are no jobs to be grouped."""
 
-    def setJobDescription(self, value: str | None) -> None:  # noqa: N802
+    def setJobDescription(self, value: str | None) -> None:
         """Accepted; there are no jobs to be described."""
 
-    def setCheckpointDir(self, dirName: str) -> None:  # noqa: N802, N803
+    def setCheckpointDir(self, dirName: str) -> None:
         """Accepted: `df.checkpoint()` keeps its rows in memory."""
         say_once("checkpointDir", "setCheckpointDir(%s) has no effect: checkpoint() keeps its rows in memory", dirName)
 
-    def addPyFile(self, path: str) -> None:  # noqa: N802
+    def addPyFile(self, path: str) -> None:
         """Makes a module, or an archive of modules, importable."""
         place = str(Path(path).parent.resolve()) if path.endswith(".py") else str(Path(path).resolve())
         if place not in sys.path:
@@ -341,7 +342,7 @@ class RddShim:
     def __init__(self, spark: Any) -> None:
         self._spark = spark
 
-    def getNumPartitions(self) -> int:  # noqa: N802
+    def getNumPartitions(self) -> int:
         return SparkContextShim(self._spark).defaultParallelism
 
     def __getattr__(self, name: str) -> Any:

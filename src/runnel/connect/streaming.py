@@ -237,7 +237,7 @@ def _uuid(text: str) -> str:
 
 # --------------------------------------------------------------------------------------------------------- listeners
 
-_EVENT_TYPES: dict[type[QueryEvent], int] = {
+_EVENT_TYPES: dict[type[QueryEvent], Any] = {
     QueryProgress: commands_pb2.StreamingQueryEventType.QUERY_PROGRESS_EVENT,
     QueryTerminated: commands_pb2.StreamingQueryEventType.QUERY_TERMINATED_EVENT,
     QueryIdle: commands_pb2.StreamingQueryEventType.QUERY_IDLE_EVENT,
