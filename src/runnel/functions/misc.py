@@ -60,9 +60,9 @@ FUNCTIONS: Final[tuple[CatalogueEntry, ...]] = (
         "Runnel does not track which file a row came from in expressions; use the _metadata.file_path column",
         "input_file_name", "input_file_block_start", "input_file_block_length",
     ),
-    *_refused(_BITMAP, "bitmap_bit_position", "bitmap_bucket_number", "bitmap_construct_agg", "bitmap_count",
-              "bitmap_or_agg", "bitmap_and_agg"),
-    *_refused(_SKETCH, "hll_sketch_agg", "hll_sketch_estimate", "hll_union", "hll_union_agg", "count_min_sketch",
+    *_refused(_BITMAP, "bitmap_bit_position", "bitmap_bucket_number", "bitmap_count"),
+              
+    *_refused(_SKETCH, "hll_sketch_estimate", "hll_union",
               "theta_sketch_agg", "theta_sketch_estimate", "theta_union", "theta_union_agg", "theta_difference",
               "theta_intersection", "theta_intersection_agg", "kll_sketch_agg_bigint", "kll_sketch_agg_double",
               "kll_sketch_agg_float"),
