@@ -145,7 +145,17 @@ def _sum_fields(ctx: LoweringContext, call: AggregateCall, args: tuple[str, ...]
         partial = f"CAST({over('sum', args[0])} AS DECIMAL(38,0))"
         return (Buffer("sum", _WIDE_SUM, partial, lambda old, new: either("+", old("sum"), new("sum"))),)
     if ctx.ansi or is_interval(source):
-        partial = f"CAST({over('sum', args[0])} AS {type_sql(result)})"
+        total = over("sum", args[0])
+        overflow = ctx.error(
+            "ARITHMETIC_OVERFLOW",
+            result,
+            message="'long overflow'",
+            alternative="''",
+            config="chr(34) || 'spark.sql.ansi.enabled' || chr(34)",
+        )
+        partial = (
+            f"COALESCE(TRY_CAST({total} AS {type_sql(result)}), CASE WHEN {total} IS NOT NULL THEN {overflow} END)"
+        )
         return (Buffer("sum", result, partial, lambda old, new: either("+", old("sum"), new("sum"))),)
     partial = wrapped(over("sum", args[0]), 64)
 
@@ -209,7 +219,7 @@ def _final_avg(ctx: LoweringContext, call: AggregateCall, field: Field) -> str:
         counted = DecimalType(20, 0)
         lenient = call.name == "try_avg" or not ctx.ansi
         between = decimal_result("/", kept, counted)
-        quotient = decimal_sql.divide(total, kept, f"CAST({count} AS DECIMAL(20,0))", counted, between, lenient)
+        quotient = decimal_sql.divide(total, kept, f"CAST({count} AS DECIMAL(20,0))", counted, between, False)
         return decimal_sql.fit(quotient, call.dtype, lenient)
     if is_interval(call.dtype):
         # half-up, on whole numbers
@@ -612,8 +622,5 @@ FUNCTIONS: Final[tuple[CatalogueEntry, ...]] = (
     _refused("count_min_sketch", _SKETCH),
     _refused("hll_sketch_agg", _SKETCH),
     _refused("hll_union_agg", _SKETCH),
-    _refused("bitmap_construct_agg", "bitmaps in Spark's binary layout are not implemented"),
-    _refused("bitmap_or_agg", "bitmaps in Spark's binary layout are not implemented"),
-    _refused("bitmap_and_agg", "bitmaps in Spark's binary layout are not implemented"),
     _refused("approx_top_k", _SKETCH),
 )

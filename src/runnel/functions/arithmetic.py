@@ -261,7 +261,7 @@ def _bind_scaled(name: str, operator: str, args: Args, context: BindContext) -> 
         result: DataType = DAY_TIME
     else:
         result = YEAR_MONTH if is_year_month(left) else CALENDAR
-    nullable = name in _TRY or operator == "/" or _any_nullable(args)
+    nullable = name in _TRY or _any_nullable(args)
     return FunctionCall(name, args, result, nullable)
 
 
@@ -301,11 +301,13 @@ def _bind_sign(name: str) -> Bind:
 
 def integer_name(t: DataType) -> str:
     """DuckDB's name of an integral type."""
-    return {BYTE: "TINYINT", SHORT: "SMALLINT", INT: "INTEGER", LONG: "BIGINT"}[t]
+    return _SQL_NAMES[integer_bits(t) // 8]
 
 
 def integer_bits(t: DataType) -> int:
-    return {BYTE: 8, SHORT: 16, INT: 32, LONG: 64}[t]
+    """Its size."""
+    sizes: dict[DataType, int] = {BYTE: 8, SHORT: 16, INT: 32, LONG: 64}
+    return sizes[t]
 
 
 def wrapped(hugeint_sql: str, bits: int) -> str:

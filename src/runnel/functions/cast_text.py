@@ -40,7 +40,8 @@ def to_integer(sql: str, type_name: str, *, legacy: bool) -> str:
     if legacy:
         whole = f"regexp_extract({text}, '^([+-]?[0-9]*)', 1)"
         digits = f"CASE WHEN {whole} IN ('', '+', '-') THEN '0' ELSE {whole} END"
-        return f"CASE WHEN regexp_full_match({text}, '[+-]?([0-9]+\\.?[0-9]*|\\.[0-9]+)') THEN TRY_CAST({digits} AS {type_name}) END"
+        shape = r"'[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)'"
+        return f"CASE WHEN regexp_full_match({text}, {shape}) THEN TRY_CAST({digits} AS {type_name}) END"
     return f"CASE WHEN regexp_full_match({text}, '[+-]?[0-9]+') THEN TRY_CAST({text} AS {type_name}) END"
 
 
@@ -64,7 +65,7 @@ def _ymd(text: str, pattern: str, first: int) -> str:
     def part(i: int) -> str:
         return f"COALESCE(nullif(regexp_extract({text}, {pattern}, {i}), ''), '1')"
 
-    year = f"lpad(regexp_extract({text}, {pattern}, {first}), greatest(4, length(regexp_extract({text}, {pattern}, {first}))), '0')"
+    year = f"regexp_extract({text}, {pattern}, {first})"
     return f"{year} || '-' || lpad({part(first + 1)}, 2, '0') || '-' || lpad({part(first + 2)}, 2, '0')"
 
 
@@ -135,10 +136,9 @@ def _offset(zone: str) -> str:
 def to_time(sql: str) -> str:
     """`[h]h:[m]m[:[s]s[.fraction]]`."""
     text = trimmed(sql)
-    return (
-        f"CASE WHEN regexp_full_match({text}, '[0-9]{{1,2}}:[0-9]{{1,2}}(:[0-9]{{1,2}}(\\.[0-9]{{1,6}})?)?') "
-        f"THEN TRY_CAST(CASE WHEN regexp_full_match({text}, '[0-9]+:[0-9]+') THEN {text} || ':00' ELSE {text} END AS TIME) END"
-    )
+    whole = f"CASE WHEN regexp_full_match({text}, '[0-9]+:[0-9]+') THEN {text} || ':00' ELSE {text} END"
+    shape = r"'[0-9]{1,2}:[0-9]{1,2}(:[0-9]{1,2}(\.[0-9]{1,6})?)?'"
+    return f"CASE WHEN regexp_full_match({text}, {shape}) THEN TRY_CAST({whole} AS TIME) END"
 
 
 # ------------------------------------------------------------------------------------------------ numbers to text
@@ -179,7 +179,7 @@ def float_text(sql: str) -> str:
     tries = " ".join(
         f"WHEN CAST(format('{{:.{n}e}}', CAST({sql} AS DOUBLE)) AS FLOAT) = {sql} "
         f"THEN CAST(CAST(format('{{:.{n}e}}', CAST({sql} AS DOUBLE)) AS DOUBLE) AS VARCHAR)"
-        for n in range(0, 9)
+        for n in range(9)
     )
     return _java_style(sql, f"CASE {tries} ELSE CAST({sql} AS VARCHAR) END")
 
@@ -211,7 +211,7 @@ def day_time_text(sql: str, t: DataType) -> str:
             text = f"{_seconds(rest, True)}"
         else:
             text = f"CAST({rest} // {_MICROS_OF[field]} AS VARCHAR)"
-            text = f"lpad({text}, greatest(2, length({text})), '0')" if field > 0 else text
+            text = f"lpad({text}, CAST(greatest(2, length({text})) AS INTEGER), '0')" if field > 0 else text
         parts += separator + f"({text})"
     names = _UNITS[start] if start == end else f"{_UNITS[start]} TO {_UNITS[end]}"
     return f"('INTERVAL ' || chr(39) || CASE WHEN {sql} < 0 THEN '-' ELSE '' END || {parts} || chr(39) || ' {names}')"

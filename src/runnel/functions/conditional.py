@@ -51,7 +51,7 @@ def _bind_when(context: BindContext, args: Args) -> Expression:
         values.append(args[-1])
     for i, condition in enumerate(conditions):
         t = dtype_of(condition)
-        if not is_null(t) and not same_but_for_nulls(t, BOOLEAN):
+        if not same_but_for_nulls(t, BOOLEAN):
             raise unexpected_input("when", args, 2 * i, '"BOOLEAN"')
     types = [dtype_of(v) for v in values]
     target: DataType | None = types[0]
@@ -89,7 +89,7 @@ def _lower_when(ctx: LoweringContext, call: FunctionCall, args: tuple[str, ...])
 
 def _bind_if(context: BindContext, args: Args) -> Expression:
     check_arity("if", args, 3)
-    return _bind_when(context, args)
+    return _bind_when(context, (coerce(args[0], BOOLEAN) if is_null(dtype_of(args[0])) else args[0], *args[1:]))
 
 
 def _bind_coalesce(name: str, least: int, most: int) -> Callable[[BindContext, Args], Expression]:

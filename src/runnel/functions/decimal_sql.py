@@ -34,7 +34,10 @@ def additive(
     right_sql = b if right == common else fit(b, common, lenient)
     total = f"({left_sql} {operator} {right_sql})"
     if digits + 1 > _WIDE and lenient:
-        total = f"TRY({total})"
+        # not TRY: its argument may hold error(), which DuckDB does not allow there
+        limit = 0.999999999999 * 10.0 ** (_WIDE - scale)
+        near = f"abs(CAST({a} AS DOUBLE) {operator} CAST({b} AS DOUBLE))"
+        total = f"CASE WHEN {near} < {limit!r}::DOUBLE THEN {total} END"
     return fit(total, result, lenient)
 
 
@@ -84,9 +87,11 @@ def multiply(a: str, left: DecimalType, b: str, right: DecimalType, result: Deci
     )
     # the product is h * 10^38 + low, low = m * 10^19 + l < 10^38
     body = _rounded_product(drop, limb)
+    if lenient and drop < _WIDE:
+        body = f"CASE WHEN _p.h < {10 ** max(drop, 0)}::UHUGEINT THEN {body} END"
     magnitude = f"list_transform({normal}, lambda _p: CAST(_p.s AS HUGEINT) * {body})[1]"
     overflowing = f"CASE WHEN ({a}) IS NOT NULL AND ({b}) IS NOT NULL THEN {magnitude} END"
-    return scaled(f"TRY({overflowing})" if lenient else overflowing, result, lenient)
+    return scaled(overflowing, result, lenient)
 
 
 def _rounded_product(drop: int, limb: int) -> str:
@@ -132,10 +137,11 @@ def divide(a: str, left: DecimalType, b: str, right: DecimalType, result: Decima
         take = 0 if first else min(chunk, remaining)
         unit = f"{10**take}::UHUGEINT"
         grown = f"(_p.n * {unit})"
-        steps = (
-            f"list_transform({steps}, lambda _p: {{'s': _p.s, 'n': {grown} % _p.d, 'd': _p.d, "
-            f"'q': _p.q * {unit} + {grown} // _p.d}})"
-        )
+        step = f"{{'s': _p.s, 'n': {grown} % _p.d, 'd': _p.d, 'q': _p.q * {unit} + {grown} // _p.d}}"
+        if lenient and not first:
+            room = f"{(2**128 - 1) // 10**take - 1}::UHUGEINT"
+            step = f"CASE WHEN _p.n <= {room} AND _p.q <= {room} THEN {step} END"
+        steps = f"list_transform({steps}, lambda _p: {step})"
         remaining -= take
         first = False
     # half-up: the remainder is at least half the divisor
@@ -144,7 +150,7 @@ def divide(a: str, left: DecimalType, b: str, right: DecimalType, result: Decima
         "(CAST(_p.q AS HUGEINT) + CASE WHEN _p.n >= _p.d - _p.n THEN 1 ELSE 0 END))[1]"
     )
     guarded = f"CASE WHEN ({a}) IS NOT NULL AND ({b}) <> 0 THEN {quotient} END"
-    return scaled(f"TRY({guarded})" if lenient else guarded, result, lenient)
+    return scaled(guarded, result, lenient)
 
 
 def _aligned(a: str, left: DecimalType, b: str, right: DecimalType) -> tuple[str, str, int]:

@@ -35,19 +35,14 @@ from runnel.functions.typing import (
     same_as,
     simple,
 )
-from runnel.plan.expressions import Expression, FunctionCall, Literal, dtype_of, nullable_of
+from runnel.plan.expressions import Expression, FunctionCall, Literal, dtype_of
 
 Args = tuple[Expression, ...]
 Sql = tuple[str, ...]
 
 
 def _double(name: str, sql: str, *aliases: str) -> ScalarFunction:
-    """A function from double to double that is null only for null."""
-    return simple(name, (DOUBLE,), DOUBLE, sql, aliases=aliases)
-
-
-def _partial(name: str, sql: str, *aliases: str) -> ScalarFunction:
-    """A function from double to double that is null outside its domain."""
+    """A function from double to double; Spark calls them all nullable."""
     return simple(name, (DOUBLE,), DOUBLE, sql, aliases=aliases, nullable=True)
 
 
@@ -82,7 +77,7 @@ def _bind_round(name: str) -> Callable[[BindContext, Args], Expression]:
             else:
                 result = LONG
                 value = value if is_integral(t) else coerce(value, DOUBLE, context)
-            return FunctionCall(name, (value, Literal(0, INT)), result, nullable_of(value))
+            return FunctionCall(name, (value, Literal(0, INT)), result, True)
         if whole and not is_decimal(t):
             digits = {3: 3, 5: 5, 10: 10, 20: 20}
             target = DecimalType(30, 15) if is_floating(t) else DecimalType(digits[_digits_of(t)], 0)
@@ -96,7 +91,7 @@ def _bind_round(name: str) -> Callable[[BindContext, Args], Expression]:
                 result = DecimalType(min(38, integral + kept), min(kept, 38))
         else:
             result = t
-        return FunctionCall(name, (value, Literal(scale, INT)), result, nullable_of(value))
+        return FunctionCall(name, (value, Literal(scale, INT)), result, True)
 
     return bind
 
@@ -131,11 +126,12 @@ def _lower_round(name: str) -> Callable[[LoweringContext, FunctionCall, Sql], st
                 return f"CAST({x} AS {type_sql(call.dtype)})"
             if even:
                 # round_even is a double function in DuckDB: correct the half-up result on exact ties instead
-                step = f"(1::DECIMAL(38,{max(scale, 0)}) / 1)" if scale <= 0 else f"{10.0**-scale:.{scale}f}"
+                step = f"{10.0**-scale:.{scale}f}" if scale > 0 else str(10**-scale)
                 half_up = f"round({x}, {scale})"
                 tie = f"(abs({x} - trunc({x}, {scale})) * 2 = {step})"
-                odd = f"(CAST(trunc(abs({x}) * {10 ** max(scale, 0)}) AS HUGEINT) % 2 = 0)"
-                corrected = f"CASE WHEN {tie} AND {odd} THEN trunc({x}, {scale}) ELSE {half_up} END"
+                kept = f"abs({x}) * {10**scale}" if scale >= 0 else f"CAST(abs({x}) AS HUGEINT) // {10**-scale}"
+                even_digit = f"(CAST(trunc({kept}) AS HUGEINT) % 2 = 0)"
+                corrected = f"CASE WHEN {tie} AND {even_digit} THEN trunc({x}, {scale}) ELSE {half_up} END"
                 return f"CAST({corrected} AS {type_sql(call.dtype)})"
             return f"CAST({function}({x}, {scale}) AS {type_sql(call.dtype)})"
         # Spark rounds the shortest decimal text of a double: 0.285 is a tie although its bits are below it
@@ -349,7 +345,7 @@ WHOLE: Final = Family('"INTEGRAL"', is_integral, LONG, (LONG,))
 
 FUNCTIONS: Final[tuple[CatalogueEntry, ...]] = (
     simple("abs", (NUMERIC_OR_INTERVAL,), same_as(0), _lower_abs),
-    simple("sign", (NUMERIC_OR_INTERVAL,), DOUBLE, _lower_sign, aliases=("signum",)),
+    simple("sign", (NUMERIC_OR_INTERVAL,), DOUBLE, _lower_sign, aliases=("signum",), nullable=True),
     ScalarFunction("round", _bind_round("round"), _lower_round("round")),
     ScalarFunction("bround", _bind_round("bround"), _lower_round("bround")),
     ScalarFunction("ceil", _bind_round("ceil"), _lower_whole("ceil"), ("ceiling",)),
@@ -359,11 +355,11 @@ FUNCTIONS: Final[tuple[CatalogueEntry, ...]] = (
     _double("cbrt", "cbrt({0})"),
     _double("exp", "exp({0})"),
     _double("expm1", "CASE WHEN abs({0}) < 1e-5 THEN {0} + {0} * {0} / 2 + {0} * {0} * {0} / 6 ELSE exp({0}) - 1 END"),
-    _partial("ln", "CASE WHEN {0} > 0 THEN ln({0}) END"),
+    _double("ln", "CASE WHEN {0} > 0 THEN ln({0}) END"),
     simple("log", (DOUBLE, DOUBLE), DOUBLE, _lower_log, optional=1, nullable=True),
-    _partial("log10", "CASE WHEN {0} > 0 THEN log10({0}) END"),
-    _partial("log2", "CASE WHEN {0} > 0 THEN log2({0}) END"),
-    _partial(
+    _double("log10", "CASE WHEN {0} > 0 THEN log10({0}) END"),
+    _double("log2", "CASE WHEN {0} > 0 THEN log2({0}) END"),
+    _double(
         "log1p",
         "CASE WHEN {0} > -1 THEN CASE WHEN abs({0}) < 1e-5 THEN {0} - {0} * {0} / 2 + {0} * {0} * {0} / 3 "
         "ELSE ln(1 + {0}) END END",

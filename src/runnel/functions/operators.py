@@ -28,6 +28,7 @@ from runnel.functions.typing import (
     data_diff_types,
     is_atomic,
     is_comparable,
+    is_decimal,
     is_integral,
     is_null,
     is_orderable,
@@ -72,6 +73,9 @@ def _bind_comparison(name: str) -> Callable[[BindContext, Args], Expression]:
 
     def bind(context: BindContext, args: Args) -> Expression:
         check_arity(name, args, 2)
+        if any(is_decimal(dtype_of(a)) for a in args):
+            # an integer literal counts with the digits that it has
+            args = tuple(arithmetic.decimal_of(a) if _integer_literal(a) else a for a in args)
         target = comparison_type(dtype_of(args[0]), dtype_of(args[1]), context.ansi)
         if target is None:
             if all(same_but_for_nulls(dtype_of(a), dtype_of(args[0])) for a in args):
@@ -84,6 +88,10 @@ def _bind_comparison(name: str) -> Callable[[BindContext, Args], Expression]:
         return FunctionCall(name, args, BOOLEAN, nullable)
 
     return bind
+
+
+def _integer_literal(expression: Expression) -> bool:
+    return isinstance(expression, Literal) and is_integral(expression.dtype)
 
 
 def _is_nested(t: DataType) -> bool:

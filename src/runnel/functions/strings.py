@@ -334,10 +334,12 @@ def _lower_split(ctx: LoweringContext, call: FunctionCall, args: Sql) -> str:
 
 def _lower_regexp_instr(ctx: LoweringContext, call: FunctionCall, args: Sql) -> str:
     x, pattern = args[0], _pattern(call, 1, args[1])
-    match = f"regexp_extract({x}, {pattern}, 0)"
     # the text before the first match is the first part of a split
     position = f"length(string_split_regex({x}, {pattern})[1]) + 1"
-    return f"CASE WHEN regexp_matches({x}, {pattern}) AND {match} IS NOT NULL THEN CAST({position} AS INTEGER) WHEN ({x}) IS NOT NULL AND ({pattern}) IS NOT NULL THEN 0 END"
+    return (
+        f"CASE WHEN regexp_matches({x}, {pattern}) THEN CAST({position} AS INTEGER) "
+        f"WHEN ({x}) IS NOT NULL AND ({pattern}) IS NOT NULL THEN 0 END"
+    )
 
 
 # ------------------------------------------------------------------------------------------------------ formatting
@@ -472,14 +474,16 @@ def _lower_encode(ctx: LoweringContext, call: FunctionCall, args: Sql) -> str:
     if _charset(call) in ("UTF-8", "UTF8"):
         return f"encode({args[0]})"
     limit = 128 if _charset(call) == "US-ASCII" else 256
-    codes = f"list_transform(string_split({args[0]}, ''), lambda _c: CASE WHEN unicode(_c) < {limit} THEN printf('%02X', CAST(unicode(_c) AS INTEGER)) ELSE '3F' END)"
+    code = f"CASE WHEN unicode(_c) < {limit} THEN printf('%02X', CAST(unicode(_c) AS INTEGER)) ELSE '3F' END"
+    codes = f"list_transform(string_split({args[0]}, ''), lambda _c: {code})"
     return f"CASE WHEN {args[0]} = '' THEN ''::BLOB ELSE unhex(array_to_string({codes}, '')) END"
 
 
 def _lower_decode(ctx: LoweringContext, call: FunctionCall, args: Sql) -> str:
     if _charset(call) in ("UTF-8", "UTF8"):
         return f"decode({args[0]})"
-    codes = f"list_transform(regexp_extract_all(hex({args[0]}), '..'), lambda _h: chr(CAST(CAST('0x' || _h AS INTEGER) AS INTEGER)))"
+    pairs = f"regexp_extract_all(hex({args[0]}), '..')"
+    codes = f"list_transform({pairs}, lambda _h: chr(CAST('0x' || _h AS INTEGER)))"
     return f"array_to_string({codes}, '')"
 
 
@@ -488,7 +492,9 @@ def _lower_soundex(ctx: LoweringContext, call: FunctionCall, args: Sql) -> str:
     codes = "translate(_c, 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', '01230127022455012623017202')"
     # 0 is a vowel, 7 is H or W, which do not separate equal codes
     start = f"{{'o': '', 'p': {codes.replace('_c', f'left(upper({x}), 1)')}}}"
-    steps = f"list_transform(string_split(substring(upper({x}), 2), ''), lambda _c: {{'o': '', 'p': CASE WHEN regexp_full_match(_c, '[A-Z]') THEN {codes} ELSE '0' END}})"
+    code = f"CASE WHEN regexp_full_match(_c, '[A-Z]') THEN {codes} ELSE '0' END"
+    letters = f"string_split(substring(upper({x}), 2), '')"
+    steps = f"list_transform({letters}, lambda _c: {{'o': '', 'p': {code}}})"
     folded = (
         f"list_reduce(list_prepend({start}, {steps}), lambda _a, _b: "
         "{'o': CASE WHEN _b.p NOT IN ('0', '7') AND _b.p <> _a.p THEN _a.o || _b.p ELSE _a.o END, "
@@ -538,7 +544,8 @@ def _lower_mask(ctx: LoweringContext, call: FunctionCall, args: Sql) -> str:
     classes = ("[A-Z]", "[a-z]", "[0-9]", "[^A-Za-z0-9\ue000-\ue003]")
     for i, (pattern, mark) in enumerate(zip(classes, marks, strict=True)):
         if mark != "NULL":
-            result = f"CASE WHEN {mark} IS NULL THEN {result} ELSE regexp_replace({result}, '{pattern}', '{chr(0xE000 + i)}', 'g') END"
+            masked = f"regexp_replace({result}, '{pattern}', '{chr(0xE000 + i)}', 'g')"
+            result = f"CASE WHEN {mark} IS NULL THEN {result} ELSE {masked} END"
     for i, mark in enumerate(marks):
         if mark != "NULL":
             result = f"replace({result}, '{chr(0xE000 + i)}', COALESCE({mark}, ''))"

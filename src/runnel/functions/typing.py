@@ -403,10 +403,14 @@ def cast_forces_null(source: DataType, target: DataType) -> bool:
     if is_string(source):
         return not is_binary(target)
     if isinstance(target, DecimalType):
-        held = decimal_for(source) if is_integral(source) or is_decimal(source) else None
-        return held is None or not (
-            target.precision - target.scale >= held.precision - held.scale and target.scale >= held.scale
-        )
+        if is_boolean(source):
+            return target.precision - target.scale < 1
+        if not (is_integral(source) or is_decimal(source)):
+            return True
+        held = decimal_for(source)
+        room = (target.precision - target.scale) - (held.precision - held.scale)
+        # one more whole digit takes what rounding carries over
+        return room < 0 or (room == 0 and target.scale < held.scale)
     if is_integral(target):
         return is_floating(source) or is_decimal(source)
     if is_date(target):
