@@ -22,16 +22,16 @@ Arguments = Sequence[Expression] | Mapping[str, Expression]
 
 def parse_expression(text: str) -> Expression:
     """The expression that a text such as `a + 1 AS b` names, unresolved. ParseError where it is not one."""
-    from runnel.sql import expressions
+    from runnel.sql import parsing
 
-    return expressions.parse_expression(text)
+    return parsing.parse_expression(text)
 
 
 def parse_name(text: str) -> tuple[str, ...]:
     """The parts of a dotted name: `a.b`, `` `a.b`.c ``. ParseError where it is not one."""
-    from runnel.sql import expressions
+    from runnel.sql import parsing
 
-    return expressions.parse_name(text)
+    return parsing.parse_name(text)
 
 
 def parse_statement(text: str, args: Arguments = ()) -> Relation | Command:
