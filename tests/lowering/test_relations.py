@@ -21,7 +21,13 @@ from pyspark.sql.types import (
 from runnel.execution.connection import Engine
 from runnel.execution.prepared import run_once
 from runnel.functions import catalogue
-from runnel.functions.registry import AggregateFunction, BindContext, ScalarFunction
+from runnel.functions.registry import (
+    AggregateFunction,
+    BindContext,
+    GeneratorFunction,
+    ScalarFunction,
+    WindowOnlyFunction,
+)
 from runnel.lowering.relations import lower, lower_grouped
 from runnel.plan.expressions import (
     AggregateCall,
@@ -42,6 +48,7 @@ from runnel.plan.relations import (
     Empty,
     Expand,
     Filter,
+    Generate,
     Join,
     Limit,
     LocalData,
@@ -333,3 +340,59 @@ def test_groups_in_order_of_their_keys(engine: Engine) -> None:
     assert found.column_names == ["k", "v", "k0", "group"]
     assert found.column(1).to_pylist() == [4, 1, 3, 2, None]
     assert found.column(3).to_pylist() == [1, 2, 2, 3, 3]
+
+
+def generated(name: str, *args: Expression, outer: bool = False, keep: tuple[Attribute, ...] | None = (V,)) -> Generate:
+    entry = catalogue.lookup(name)
+    assert isinstance(entry, GeneratorFunction)
+    generator = entry.bind(BindContext(), args)
+    attributes = tuple(Attribute(c.name, c.dtype, c.nullable, new_expr_id()) for c in generator.columns)
+    return Generate(child=LISTS, generator=generator, outer=outer, attributes=attributes, keep=keep)
+
+
+LISTS_SCHEMA = StructType([StructField("v", LongType()), StructField("xs", ArrayType(StringType()))])
+LISTS = LocalData(
+    table=pa.table([pa.array([1, 2, 3]), pa.array([["a", None], [], None], pa.list_(pa.string()))], names=["v", "xs"]),
+    schema=LISTS_SCHEMA,
+    attributes=attributes_of(LISTS_SCHEMA),
+)
+V_, XS = LISTS.output
+GENERATED: list[tuple[str, bool, list[tuple[object, ...]]]] = [
+    ("explode", False, [(1, "a"), (1, None)]),
+    ("explode", True, [(1, "a"), (1, None), (2, None), (3, None)]),
+    ("posexplode", False, [(1, 0, "a"), (1, 1, None)]),
+    ("posexplode", True, [(1, 0, "a"), (1, 1, None), (2, None, None), (3, None, None)]),
+]
+
+
+@pytest.mark.parametrize(("name", "outer", "expected"), GENERATED)
+def test_generate(engine: Engine, name: str, outer: bool, expected: list[tuple[object, ...]]) -> None:
+    plan = generated(name, XS, outer=outer, keep=(V_,))
+    assert rows(engine, plan) == expected
+    above = Project(child=plan, expressions=plan.attributes)
+    assert rows(engine, above) == [row[1:] for row in expected]
+    everything = generated(name, XS, outer=outer, keep=None)
+    assert [row[0] for row in rows(engine, everything)] == [row[0] for row in expected]
+
+
+WINDOW_FUNCTIONS: list[tuple[str, tuple[Expression, ...], list[object]]] = [
+    ("row_number", (), [1, 2, 3, 4]),
+    ("rank", (), [1, 1, 3, 4]),
+    ("dense_rank", (), [1, 1, 2, 3]),
+    ("percent_rank", (), [0.0, 0.0, 2 / 3, 1.0]),
+    ("cume_dist", (), [0.5, 0.5, 0.75, 1.0]),
+    ("ntile", (Literal(2, IntegerType()),), [1, 1, 2, 2]),
+]
+
+
+@pytest.mark.parametrize(("name", "args", "expected"), WINDOW_FUNCTIONS, ids=[w[0] for w in WINDOW_FUNCTIONS])
+def test_window_functions(engine: Engine, name: str, args: tuple[Expression, ...], expected: list[object]) -> None:
+    entry = catalogue.lookup(name)
+    assert isinstance(entry, WindowOnlyFunction)
+    source = data([("a", 1), ("a", 1), ("a", 2), ("a", 3)])
+    order = (SortOrder(source.output[1], True, True),)
+    frame = WindowFrame("rows", None, Literal(0, IntegerType()))
+    function = entry.bind(BindContext(), args)
+    window = WindowExpression(function, (), order, frame, dtype_of(function))
+    found = run_once(engine, lower(Project(child=source, expressions=(named(window),))))
+    assert found.column(0).to_pylist() == pytest.approx(expected)
