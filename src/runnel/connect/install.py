@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import importlib
 import os
 import sys
 import threading
@@ -32,7 +33,7 @@ def import_client() -> None:
     if guard:
         main.__file__ = "<string>"  # type: ignore[union-attr]
     try:
-        pass
+        importlib.import_module("pyspark.sql.connect.session")
     finally:
         if guard:
             del main.__file__  # type: ignore[union-attr]
