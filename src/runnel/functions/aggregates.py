@@ -623,4 +623,7 @@ FUNCTIONS: Final[tuple[CatalogueEntry, ...]] = (
     _refused("hll_sketch_agg", _SKETCH),
     _refused("hll_union_agg", _SKETCH),
     _refused("approx_top_k", _SKETCH),
+    _refused("bitmap_construct_agg", "bitmaps in Spark's binary layout are not implemented"),
+    _refused("bitmap_or_agg", "bitmaps in Spark's binary layout are not implemented"),
+    _refused("bitmap_and_agg", "bitmaps in Spark's binary layout are not implemented"),
 )

@@ -166,11 +166,13 @@ def _lower_pad(side: str) -> Callable[[LoweringContext, FunctionCall, Sql], str]
     return lower
 
 
-def _lower_trim(function: str) -> Callable[[LoweringContext, FunctionCall, Sql], str]:
-    """Spark's order of arguments: the text first; analysis swaps where SQL writes `TRIM(chars FROM text)`."""
+def _lower_trim(function: str, text: int) -> Callable[[LoweringContext, FunctionCall, Sql], str]:
+    """With two arguments `text` is the place of the text: trim, ltrim and rtrim take the characters first, btrim last."""
 
     def lower(ctx: LoweringContext, call: FunctionCall, args: Sql) -> str:
-        return f"{function}({args[0]}, {args[1] if len(args) == 2 else _quote(' ')})"
+        if len(args) == 1:
+            return f"{function}({args[0]}, ' ')"
+        return f"{function}({args[text]}, {args[1 - text]})"
 
     return lower
 
@@ -183,7 +185,7 @@ def _lower_locate(ctx: LoweringContext, call: FunctionCall, args: Sql) -> str:
     found = f"strpos(substring({x}, greatest({position}, 1)), {part})"
     return (
         f"CASE WHEN {position} IS NULL THEN 0 WHEN ({x}) IS NULL OR ({part}) IS NULL THEN NULL "
-        f"WHEN {position} < 1 OR {position} > length({x}) + 1 THEN 0 "
+        f"WHEN {position} < 1 THEN 0 WHEN {part} = '' THEN 1 WHEN {position} > length({x}) THEN 0 "
         f"WHEN {found} = 0 THEN 0 ELSE CAST({found} + {position} - 1 AS INTEGER) END"
     )
 
@@ -415,12 +417,12 @@ def _directive(
     if width is None:
         return body
     if "-" in flags:
-        return f"rpad({body}, greatest({width}, length({body})), ' ')"
+        return f"rpad({body}, CAST(greatest({width}, length({body})) AS INTEGER), ' ')"
     if "0" in flags and is_numeric(t):
         sign = f"CASE WHEN regexp_matches({body}, '^[+-]') THEN left({body}, 1) ELSE '' END"
         digits = f"ltrim({body}, '+-')"
-        return f"({sign} || lpad({digits}, greatest({width} - length({sign}), length({digits})), '0'))"
-    return f"lpad({body}, greatest({width}, length({body})), ' ')"
+        return f"({sign} || lpad({digits}, CAST(greatest({width} - length({sign}), length({digits})) AS INTEGER), '0'))"
+    return f"lpad({body}, CAST(greatest({width}, length({body})) AS INTEGER), ' ')"
 
 
 def _bind_format_number(context: BindContext, args: Args) -> Expression:
@@ -462,7 +464,7 @@ def _bind_charset(name: str, source: DataType, result: DataType) -> Callable[[Bi
     def bind(context: BindContext, args: Args) -> Expression:
         check_arity(name, args, 2)
         coerced = coerce_arguments(name, args, (source, STRING), context)
-        call = FunctionCall(name, coerced, result, any(nullable_of(a) for a in coerced))
+        call = FunctionCall(name, coerced, result, True)
         if _charset(call) not in ("UTF-8", "UTF8", "US-ASCII", "ISO-8859-1"):
             raise non_foldable(name, args, 1, "charset", '"STRING"')
         return call
@@ -554,6 +556,8 @@ def _lower_mask(ctx: LoweringContext, call: FunctionCall, args: Sql) -> str:
 
 _GRAPHIC: Final = "a sentence splitter of the Java library"
 
+# Java's URLEncoder: a blank is +, the asterisk stays, the tilde does not
+_URL_ENCODED: Final = "replace(replace(replace(url_encode({0}), '%20', '+'), '%2A', '*'), '~', '%7E')"
 TWO_STRINGS: Final = (STRING, STRING)
 ANY_TEXT: Final = Family('("STRING" or "BINARY")', lambda t: is_string(t) or is_binary(t), STRING, (STRING,))
 
@@ -573,11 +577,11 @@ FUNCTIONS: Final[tuple[CatalogueEntry, ...]] = (
     simple("bit_length", (ANY_TEXT,), INT, _lower_octets(8)),
     simple("substring", (ANY_TEXT, INT, INT), same_as(0), _lower_substring, optional=1, aliases=("substr", "mid")),
     simple("left", (STRING, INT), STRING, _lower_left),
-    simple("right", (STRING, INT), STRING, _lower_right),
-    simple("trim", (STRING, STRING), STRING, _lower_trim("trim"), optional=1),
-    simple("ltrim", (STRING, STRING), STRING, _lower_trim("ltrim"), optional=1),
-    simple("rtrim", (STRING, STRING), STRING, _lower_trim("rtrim"), optional=1),
-    simple("btrim", (STRING, STRING), STRING, _lower_trim("trim"), optional=1),
+    simple("right", (STRING, INT), STRING, _lower_right, nullable=True),
+    simple("trim", (STRING, STRING), STRING, _lower_trim("trim", 1), optional=1),
+    simple("ltrim", (STRING, STRING), STRING, _lower_trim("ltrim", 1), optional=1),
+    simple("rtrim", (STRING, STRING), STRING, _lower_trim("rtrim", 1), optional=1),
+    simple("btrim", (STRING, STRING), STRING, _lower_trim("trim", 0), optional=1),
     simple("lpad", (STRING, INT, STRING), STRING, _lower_pad("lpad"), optional=1),
     simple("rpad", (STRING, INT, STRING), STRING, _lower_pad("rpad"), optional=1),
     simple("repeat", (STRING, INT), STRING, "repeat({0}, greatest({1}, 0))"),
@@ -597,7 +601,7 @@ FUNCTIONS: Final[tuple[CatalogueEntry, ...]] = (
     ),
     simple("overlay", (STRING, STRING, INT, INT), STRING, _lower_overlay, optional=1),
     simple("substring_index", (STRING, STRING, INT), STRING, _lower_substring_index),
-    simple("split_part", (STRING, STRING, INT), STRING, _lower_split_part),
+    simple("split_part", (STRING, STRING, INT), STRING, _lower_split_part, nullable=True),
     simple("split", (STRING, STRING, INT), PLAIN_STRINGS, _lower_split, optional=1),
     _pair("startswith", BOOLEAN, "starts_with({0}, {1})"),
     _pair("endswith", BOOLEAN, "ends_with({0}, {1})"),
@@ -647,7 +651,12 @@ FUNCTIONS: Final[tuple[CatalogueEntry, ...]] = (
         (STRING,),
         STRING,
         "(chr(39) || replace(replace({0}, chr(92), chr(92) || chr(92)), chr(39), chr(92) || chr(39)) || chr(39))",
+        nullable=True,
     ),
+    simple("url_encode", (STRING,), STRING, _URL_ENCODED),
+    simple("url_decode", (STRING,), STRING, "url_decode(replace({0}, '+', ' '))"),
+    simple("validate_utf8", (STRING,), STRING, "{0}"),
+    simple("make_valid_utf8", (STRING,), STRING, "{0}"),
     Refused("sentences", f"it needs {_GRAPHIC}"),
     Refused("to_char", "number and date format models are not implemented", ("to_varchar",)),
     Refused("to_number", "number format models are not implemented"),
