@@ -113,6 +113,7 @@ class Resolver:
         self.lateral: dict[str, list[Attribute]] = {}
         self.lateral_used: set[int] = set()
         self._subqueries = subqueries
+        self._in_window = False
         self._lambdas: list[dict[str, LambdaVariable]] = []
         self._case_sensitive = context.bind.case_sensitive
 
@@ -418,6 +419,10 @@ class Resolver:
                 syntax="DISTINCT" if call.distinct else "FILTER clause",
             )
         bound = tuple(a if isinstance(a, UnresolvedLambda) else self.resolve(a) for a in args)
+        if any(isinstance(a, GeneratorCall) for a in bound):
+            raise AnalysisError("UNSUPPORTED_GENERATOR.NESTED_IN_EXPRESSIONS", expression=f'"{self.text(call)}"')
+        if isinstance(entry, WindowOnlyFunction) and not self._in_window:
+            raise AnalysisError("WINDOW_FUNCTION_WITHOUT_OVER_CLAUSE", funcName=f'"{self.text(call)}"')
         if call.ignore_nulls and isinstance(entry, WindowOnlyFunction):
             raise unsupported(f"IGNORE NULLS on {call.name}")
         if isinstance(entry, ScalarFunction):
@@ -490,7 +495,11 @@ class Resolver:
         return cast(self.resolve(expression.child), target, mode, self.text(expression.child))
 
     def _window(self, expression: WindowExpression) -> Expression:
-        function = self.resolve(expression.function)
+        self._in_window = True
+        try:
+            function = self.resolve(expression.function)
+        finally:
+            self._in_window = False
         if not isinstance(function, AggregateCall | PythonUDF) and not (
             isinstance(function, FunctionCall) and isinstance(lookup(function.name), WindowOnlyFunction)
         ):
