@@ -396,3 +396,15 @@ def test_window_functions(engine: Engine, name: str, args: tuple[Expression, ...
     window = WindowExpression(function, (), order, frame, dtype_of(function))
     found = run_once(engine, lower(Project(child=source, expressions=(named(window),))))
     assert found.column(0).to_pylist() == pytest.approx(expected)
+
+
+def test_a_chain_of_new_columns_is_one_select(engine: Engine) -> None:
+    first, second = named(call("+", V, literal(1)), "p"), named(call("+", V, literal(2)), "q")
+    one = Project(child=LEFT, expressions=(K, V, first))
+    two = Project(child=one, expressions=(*one.output, second))
+    assert lower(two).sql.count("SELECT") == 2
+    assert rows(engine, two)[0] == ("a", 1, 2, 3)
+    twice = Project(child=two, expressions=(two.output[2], two.output[2]))
+    assert rows(engine, twice)[0] == (2, 2)
+    dependent = Project(child=two, expressions=(named(call("+", two.output[2], two.output[3])), two.output[2]))
+    assert rows(engine, dependent)[0] == (5, 2)

@@ -16,7 +16,15 @@ from runnel.lowering.expressions import ExpressionLowering, LoweringOptions, col
 from runnel.lowering.fragment import Fragment
 from runnel.lowering.scans import lower_scan
 from runnel.lowering.sessions import is_session, merged_sessions
-from runnel.plan.expressions import Attribute, Expression, SortOrder, dtype_of, nullable_of
+from runnel.plan.expressions import (
+    Alias,
+    Attribute,
+    Expression,
+    SortOrder,
+    SubqueryExpression,
+    dtype_of,
+    nullable_of,
+)
 from runnel.plan.relations import (
     Aggregate,
     Deduplicate,
@@ -42,6 +50,7 @@ from runnel.plan.relations import (
     WithWatermark,
 )
 from runnel.plan.schema import schema_of
+from runnel.plan.traverse import walk
 
 _NO_COLUMNS = '1 AS "#"'
 """What a relation without columns selects: SQL has none, and the rows count."""
@@ -109,7 +118,8 @@ class RelationLowering:
         if id(plan) in self.substitutes:
             return self.substitutes[id(plan)]
         match plan:
-            case Project(child=child, expressions=expressions):
+            case Project():
+                child, expressions = self._one_project(plan)
                 return f"SELECT {self.named(expressions)} FROM ({self.relation(child)})"
             case Filter(child=child, condition=condition):
                 return f"SELECT * FROM ({self.relation(child)}) WHERE {self._sql(condition)}"
@@ -155,6 +165,25 @@ class RelationLowering:
 
     def _sql(self, expression: Expression) -> str:
         return self.expressions.lower(expression)
+
+    def _one_project(self, plan: Project) -> tuple[Relation, tuple[Expression, ...]]:
+        """The Project with those below it, as long as it only hands on what they compute.
+
+        A chain of `withColumn` is one SELECT then; DuckDB copies a plan at each execution, so its size counts.
+        """
+        child, expressions = plan.child, plan.expressions
+        while isinstance(child, Project) and id(child) not in self.substitutes:
+            computed = {e.expr_id: e for e in child.expressions if isinstance(e, Alias)}
+            handed_on = [e.expr_id for e in expressions if isinstance(e, Attribute) and e.expr_id in computed]
+            inside = [node for e in expressions if not isinstance(e, Attribute) for node in walk(e)]
+            if len(set(handed_on)) < len(handed_on) or any(
+                isinstance(node, SubqueryExpression) or (isinstance(node, Attribute) and node.expr_id in computed)
+                for node in inside
+            ):
+                break
+            expressions = tuple(computed.get(e.expr_id, e) if isinstance(e, Attribute) else e for e in expressions)
+            child = child.child
+        return child, expressions
 
     def named(self, expressions: Sequence[Expression]) -> str:
         """The SELECT list that gives named expressions their SQL names."""
