@@ -111,11 +111,16 @@ class PreparedFragment:
         self._engine.release(self._cursor)
 
 
-def run_once(engine: Engine, fragment: Fragment, inputs: Sequence[pa.Table] = ()) -> pa.Table:
+def run_once(
+    engine: Engine,
+    fragment: Fragment,
+    inputs: Sequence[pa.Table] = (),
+    parameters: Mapping[str, int] | None = None,
+) -> pa.Table:
     """Prepares, executes, closes."""
     prepared = PreparedFragment(engine, fragment)
     try:
-        return prepared.run(inputs)
+        return prepared.run(inputs, parameters)
     finally:
         prepared.close()
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -11,46 +12,59 @@ from runnel.execution.prepared import run_once
 from runnel.execution.python_aggregates import has_python_aggregate, python_aggregate
 from runnel.execution.python_stages import PythonStage, python_stage
 from runnel.lowering.expressions import LoweringOptions
+from runnel.lowering.fragment import Fragment
 from runnel.lowering.relations import lower
 from runnel.plan.expressions import Attribute, Expression, SubqueryExpression
 from runnel.plan.relations import Aggregate, GroupMap, MapPartitions, Relation, StageInput
 from runnel.plan.traverse import map_expressions, map_relations, transform_up
 
 
-def execute(plan: Relation, engine: Engine, options: LoweringOptions | None = None) -> pa.Table:
+def execute(
+    plan: Relation,
+    engine: Engine,
+    options: LoweringOptions | None = None,
+    parameters: Mapping[str, int] | None = None,
+    inputs: Sequence[pa.Table] = (),
+) -> pa.Table:
     """The rows of a resolved plan without streaming scans: columns by position as `plan.output`, physical types.
 
+    parameters: values of the plan's batch parameters. inputs: tables of the stage inputs that the plan reads itself.
     Errors: RunnelError.
     """
-    options = options or LoweringOptions()
-    inputs: list[pa.Table] = []
-    relational = _cut(plan, engine, options, inputs)
-    return run_once(engine, lower(relational, options), inputs)
+    return _Run(engine, options or LoweringOptions(), parameters or {}, list(inputs)).rows(plan)
 
 
-def _cut(plan: Relation, engine: Engine, options: LoweringOptions, inputs: list[pa.Table]) -> Relation:
-    """The plan with each outermost Python stage replaced by a stage input; its rows are appended to `inputs`."""
+@dataclass(slots=True)
+class _Run:
+    """One execution. `inputs` grows by the rows of each Python stage that has run."""
 
-    def below(child: Relation) -> Relation:
-        return _cut(child, engine, options, inputs)
+    engine: Engine
+    options: LoweringOptions
+    parameters: Mapping[str, int]
+    inputs: list[pa.Table]
 
-    def in_subquery(expression: Expression) -> Expression:
-        if not isinstance(expression, SubqueryExpression):
-            return expression
-        return SubqueryExpression(
-            expression.kind, below(expression.plan), expression.args, expression.dtype, expression.nullable
-        )
+    def rows(self, plan: Relation) -> pa.Table:
+        return self._statement(lower(self._cut(plan), self.options))
 
-    if isinstance(plan, MapPartitions | GroupMap):
-        stage = python_stage(replace(plan, child=below(plan.child)), options)
-        return _bound(stage, plan.output, engine, inputs)
-    if isinstance(plan, Aggregate) and has_python_aggregate(plan):
-        aggregate = python_aggregate(replace(plan, child=below(plan.child)), options)
-        return aggregate.above(_bound(aggregate.stage, aggregate.output, engine, inputs))
-    plan = map_relations(plan, below)
-    return map_expressions(plan, lambda e: transform_up(e, in_subquery))
+    def _statement(self, fragment: Fragment) -> pa.Table:
+        return run_once(self.engine, fragment, self.inputs, self.parameters)
 
+    def _cut(self, plan: Relation) -> Relation:
+        """The plan with each Python stage run, innermost first, and replaced by a stage input."""
+        if isinstance(plan, MapPartitions | GroupMap):
+            stage = python_stage(replace(plan, child=self._cut(plan.child)), self.options)
+            return self._bound(stage, plan.output)
+        if isinstance(plan, Aggregate) and has_python_aggregate(plan):
+            aggregate = python_aggregate(replace(plan, child=self._cut(plan.child)), self.options)
+            return aggregate.above(self._bound(aggregate.stage, aggregate.output))
+        plan = map_relations(plan, self._cut)
+        return map_expressions(plan, lambda e: transform_up(e, self._in_subquery))
 
-def _bound(stage: PythonStage, output: tuple[Attribute, ...], engine: Engine, inputs: list[pa.Table]) -> Relation:
-    inputs.append(stage.apply(run_once(engine, stage.fragment, inputs)))
-    return StageInput(index=len(inputs) - 1, attributes=output)
+    def _in_subquery(self, expression: Expression) -> Expression:
+        if isinstance(expression, SubqueryExpression):
+            return replace(expression, plan=self._cut(expression.plan))
+        return expression
+
+    def _bound(self, stage: PythonStage, output: tuple[Attribute, ...]) -> Relation:
+        self.inputs.append(stage.apply(self._statement(stage.fragment)))
+        return StageInput(index=len(self.inputs) - 1, attributes=output)
