@@ -41,6 +41,7 @@ from runnel.plan.expressions import (
     Expression,
     FunctionCall,
     GetField,
+    LambdaVariable,
     Literal,
     dtype_of,
     nullable_of,
@@ -237,7 +238,7 @@ def _bind_contains_key(context: BindContext, args: Args) -> Expression:
     if not isinstance(dtype_of(args[0]), MapType):
         raise unexpected_input(name, args, 0, '"MAP"')
     args = coerce_map_key(name, context, args)
-    return FunctionCall(name, args, BOOLEAN, any(nullable_of(a) for a in args))
+    return FunctionCall(name, args, BOOLEAN, True)
 
 
 def bind_map_item(context: BindContext, args: Args) -> Expression:
@@ -287,7 +288,7 @@ def _bind_struct(context: BindContext, args: Args) -> Expression:
     fields, values = [], []
     for i, a in enumerate(args):
         match a:
-            case Attribute(name=name) | Alias(name=name) | GetField(name=name):
+            case Attribute(name=name) | Alias(name=name) | GetField(name=name) | LambdaVariable(name=name):
                 pass
             case _:
                 name = f"col{i + 1}"
