@@ -9,7 +9,7 @@ from pyspark.sql.connect.proto import base_pb2, commands_pb2, expressions_pb2, r
 
 from runnel.connect.decode_expressions import decode_python_function
 from runnel.connect.decode_relations import decode_relation, parse_sql
-from runnel.connect.results import as_local_relation, run_plan
+from runnel.connect.results import as_local_relation, observed, run_plan
 from runnel.connect.sql_commands import run_sql_command
 from runnel.connect.streaming import listener_bus_command, manager_command, query_command, start_query
 from runnel.errors import InvalidPlanError, unsupported
@@ -91,9 +91,10 @@ def _write(service: SparkConnectService, message: commands_pb2.WriteOperation, _
     buckets = None
     if message.HasField("bucket_by"):
         buckets = (message.bucket_by.num_buckets, tuple(message.bucket_by.bucket_column_names))
+    plan = _decode(service, message.input)
     service.session.write(
         WriteSpec(
-            plan=_decode(service, message.input),
+            plan=plan,
             format=message.source if message.HasField("source") and message.source else None,
             options=dict(message.options),
             mode=mode,
@@ -104,7 +105,7 @@ def _write(service: SparkConnectService, message: commands_pb2.WriteOperation, _
             bucket_by=buckets,
         )
     )
-    yield from ()
+    yield from observed(service, plan)
 
 
 _V2_MODES = {

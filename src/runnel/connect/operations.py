@@ -17,10 +17,14 @@ _REMEMBERED = 1000
 
 @dataclass(slots=True)
 class Operation:
-    """One execution. `interrupted` is set when the client asked to break it off."""
+    """One execution. `interrupted` is set when the client asked to break it off.
+
+    `computes`: it runs a statement that can be broken off; waiting for a streaming query does not.
+    """
 
     id: str
     tags: frozenset[str]
+    computes: bool = True
     state: Any = _STATES.OPERATION_STATE_RUNNING
     interrupted: threading.Event = field(default_factory=threading.Event)
 
@@ -33,9 +37,9 @@ class Operations:
         self._known: dict[str, Operation] = {}
 
     @contextlib.contextmanager
-    def running(self, operation_id: str, tags: frozenset[str]) -> Iterator[Operation]:
+    def running(self, operation_id: str, tags: frozenset[str], *, computes: bool = True) -> Iterator[Operation]:
         """An execution while it lasts."""
-        operation = Operation(operation_id or str(uuid.uuid4()), tags)
+        operation = Operation(operation_id or str(uuid.uuid4()), tags, computes)
         with self._lock:
             self._known[operation.id] = operation
             while len(self._known) > _REMEMBERED:
@@ -53,7 +57,7 @@ class Operations:
         """Marks the running executions that the request means, and gives them."""
         kinds = base_pb2.InterruptRequest.InterruptType
         with self._lock:
-            found = [o for o in self._known.values() if o.state == _STATES.OPERATION_STATE_RUNNING]
+            found = [o for o in self._known.values() if o.computes and o.state == _STATES.OPERATION_STATE_RUNNING]
         if request.interrupt_type == kinds.INTERRUPT_TYPE_TAG:
             found = [o for o in found if request.operation_tag in o.tags]
         elif request.interrupt_type == kinds.INTERRUPT_TYPE_OPERATION_ID:

@@ -99,7 +99,9 @@ class SparkConnectService:
 
     def execute_plan(self, request: base_pb2.ExecutePlanRequest) -> Iterator[base_pb2.ExecutePlanResponse]:
         plan = expand(request.plan)
-        with self.operations.running(request.operation_id, frozenset(request.tags)) as operation:
+        waits = str(plan.command.WhichOneof("command_type")).startswith("streaming_query")
+        tags = frozenset(request.tags)
+        with self.operations.running(request.operation_id, tags, computes=not waits) as operation:
             for response in self._responses(plan, operation):
                 response.session_id = request.session_id
                 response.server_side_session_id = self.server_session_id
