@@ -93,7 +93,9 @@ def test_window_arguments_refused(durations: tuple[str, ...], condition: str) ->
 @pytest.mark.parametrize("spec", [WindowSpec(600_000_000, 600_000_000), WindowSpec(10_000_000, 4_000_000, -1_000_000)])
 def test_windows_of_a_time(micros: int, spec: WindowSpec) -> None:
     """The windows that hold the time, by the definition: every k with k·slide + start ≤ t < k·slide + start + duration."""
-    near = range((micros - spec.start_us - spec.duration_us) // spec.slide_us, (micros - spec.start_us) // spec.slide_us + 1)
+    near = range(
+        (micros - spec.start_us - spec.duration_us) // spec.slide_us, (micros - spec.start_us) // spec.slide_us + 1
+    )
     starts = [k * spec.slide_us + spec.start_us for k in near]
     expected = [s for s in starts if s <= micros < s + spec.duration_us]
     with duckdb.connect() as connection:

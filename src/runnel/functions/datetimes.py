@@ -168,7 +168,7 @@ def _lower_extract_interval(context: LoweringContext, call: FunctionCall, args: 
     assert isinstance(part, Literal)
     dtype = dtype_of(call.args[0])
     if is_year_month(dtype):
-        return f"CAST({args[0]} {'//' if part.value == 'year' else '%'} 12 AS {'INTEGER' if part.value == 'year' else 'TINYINT'})"
+        return f"CAST({args[0]} // 12 AS INTEGER)" if part.value == "year" else f"CAST({args[0]} % 12 AS TINYINT)"
     if is_day_time(dtype):
         micros = args[0]
     else:
@@ -244,7 +244,10 @@ def _lower_months_between(context: LoweringContext, call: FunctionCall, args: Sq
     return f"CASE WHEN {args[2]} THEN round({text}, 8) ELSE {text} END"
 
 
-_WEEKDAYS: Final = "['mo','mon','monday','tu','tue','tuesday','we','wed','wednesday','th','thu','thursday','fr','fri','friday','sa','sat','saturday','su','sun','sunday']"
+_WEEKDAYS: Final = (
+    "['mo','mon','monday','tu','tue','tuesday','we','wed','wednesday','th','thu','thursday',"
+    "'fr','fri','friday','sa','sat','saturday','su','sun','sunday']"
+)
 
 
 def _lower_next_day(context: LoweringContext, call: FunctionCall, args: SqlArgs) -> str:
@@ -339,7 +342,8 @@ def _lower_make_date(context: LoweringContext, call: FunctionCall, args: SqlArgs
     if not context.ansi:
         return made
     given = " AND ".join(f"{a} IS NOT NULL" for a in args)
-    return f"CASE WHEN {given} AND {made} IS NULL THEN {_out_of_bounds(context, DATE, _day_problem(year, month, day))} ELSE {made} END"
+    failure = _out_of_bounds(context, DATE, _day_problem(year, month, day))
+    return f"CASE WHEN {given} AND {made} IS NULL THEN {failure} ELSE {made} END"
 
 
 def _make_timestamp(name: str, result: DataType, *, tried: bool = False) -> ScalarFunction:
@@ -359,7 +363,8 @@ def _make_timestamp(name: str, result: DataType, *, tried: bool = False) -> Scal
         year, month, day, hour, minute, second = args[:6]
         date = f"TRY_CAST({_date_text(year, month, day)} AS DATE)"
         valid = f"{hour} BETWEEN 0 AND 23 AND {minute} BETWEEN 0 AND 59 AND {second} >= 0 AND {second} <= 60"
-        micros = f"CAST({hour} AS BIGINT) * 3600000000 + {minute} * CAST(60000000 AS BIGINT) + CAST({second} * 1000000 AS BIGINT)"
+        micros = f"CAST({hour} AS BIGINT) * 3600000000 + {minute} * CAST(60000000 AS BIGINT) "
+        micros += f"+ CAST({second} * 1000000 AS BIGINT)"
         local = f"CASE WHEN {valid} THEN {date} + to_microseconds({micros}) END"
         if len(args) == 7:
             made = _to_utc(context, f"({local})", call.args[6], args[6])
@@ -376,7 +381,8 @@ def _make_timestamp(name: str, result: DataType, *, tried: bool = False) -> Scal
             f"WHEN {minute} NOT BETWEEN 0 AND 59 "
             f"THEN 'Invalid value for MinuteOfHour (valid values 0 - 59): ' || CAST({minute} AS VARCHAR) "
             f"WHEN {second} < 0 OR {second} > 60 "
-            f"THEN 'Invalid value for SecondOfMinute (valid values 0 - 59): ' || CAST(CAST(floor({second}) AS INTEGER) AS VARCHAR) "
+            "THEN 'Invalid value for SecondOfMinute (valid values 0 - 59): ' || "
+            f"CAST(CAST(floor({second}) AS INTEGER) AS VARCHAR) "
             f"ELSE {_day_problem(year, month, day)} END"
         )
         given = " AND ".join(f"{a} IS NOT NULL" for a in args)

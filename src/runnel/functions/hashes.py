@@ -108,11 +108,8 @@ def _murmur_longs(values: U64, seeds: Hashes) -> Hashes:
 
 def _words(data: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], width: int) -> npt.NDArray[Any]:
     """Little-endian words of `width` bytes at the given positions."""
-    word = np.uint32 if width == 4 else np.uint64
-    result = np.zeros(len(starts), dtype=word)
-    for i in range(width):
-        result |= data[starts + i].astype(word) << word(8 * i)
-    return result
+    picked = np.ascontiguousarray(data[starts[:, None] + np.arange(width)])
+    return picked.view(f"<u{width}").ravel()
 
 
 def _murmur_texts(
@@ -334,7 +331,9 @@ def _xxhash64_function(types: tuple[DataType, ...], *columns: pa.Array) -> pa.Ar
     return pa.array(xxhash64(columns, types))
 
 
-def _bind_hash(name: str, function: Callable[..., pa.Array], result: DataType) -> Callable[[BindContext, Args], Expression]:
+def _bind_hash(
+    name: str, function: Callable[..., pa.Array], result: DataType
+) -> Callable[[BindContext, Args], Expression]:
     def bind(context: BindContext, args: Args) -> Expression:
         check_arity(name, args, 1, -1)
         types = tuple(dtype_of(a) for a in args)
@@ -348,7 +347,13 @@ def _bind_hash(name: str, function: Callable[..., pa.Array], result: DataType) -
     return bind
 
 
-_DIGESTS: Final = {224: hashlib.sha224, 256: hashlib.sha256, 0: hashlib.sha256, 384: hashlib.sha384, 512: hashlib.sha512}
+_DIGESTS: Final = {
+    224: hashlib.sha224,
+    256: hashlib.sha256,
+    0: hashlib.sha256,
+    384: hashlib.sha384,
+    512: hashlib.sha512,
+}
 
 
 def _sha2_function(values: pa.Array, bits: pa.Array) -> pa.Array:

@@ -144,8 +144,8 @@ def _lambda_parts(context: LoweringContext, call: FunctionCall, index: int) -> t
     return [context.lower(p) for p in function.params], context.lower(function.body)
 
 
-def _indexed(context: LoweringContext, call: FunctionCall, body: str | None = None) -> str:
-    """The lambda of `transform` or `filter`; DuckDB counts the second parameter from 1 and as BIGINT, Spark from 0 as int."""
+def _indexed(context: LoweringContext, call: FunctionCall) -> str:
+    """The lambda of `transform` or `filter`; DuckDB's second parameter counts from 1 as BIGINT, Spark's from 0 as int."""
     function = call.args[1]
     assert isinstance(function, LambdaFunction)
     names, text = _lambda_parts(context, call, 1)
@@ -262,7 +262,8 @@ def _lower_sorted_by(context: LoweringContext, call: FunctionCall, args: tuple[s
     order = (
         f"coalesce(list_transform([_y], lambda {left}: list_transform([_x], lambda {right}: {body})[1])[1], {missing})"
     )
-    before = f"len(list_filter(list_transform(_all[1], lambda _y, _j: sign({order}) * 2 + sign(_j - _i)), lambda _c: _c < 0))"
+    compared = f"list_transform(_all[1], lambda _y, _j: sign({order}) * 2 + sign(_j - _i))"
+    before = f"len(list_filter({compared}, lambda _c: _c < 0))"
     ranks = f"list_transform(_all[1], lambda _x, _i: {before})"
     return f"list_transform([[{args[0]}]], lambda _all: list_select(_all[1], list_grade_up({ranks})))[1]"
 

@@ -191,9 +191,11 @@ def _bind_parts(
 
 
 def _guarded(context: LoweringContext, target: DataType, valid: str, sql: str, tried: bool, condition: str) -> str:
-    parameters = {} if condition.startswith("INTERVAL") else {
-        "message": "'overflow'", "alternative": "''", "config": """'"spark.sql.ansi.enabled"'"""
-    }
+    parameters = (
+        {}
+        if condition.startswith("INTERVAL")
+        else {"message": "'overflow'", "alternative": "''", "config": """'"spark.sql.ansi.enabled"'"""}
+    )
     failure = "NULL" if tried else context.error(condition, target, **parameters)
     return f"CASE WHEN {valid} THEN {sql} WHEN NOT ({valid}) THEN {failure} END"
 
@@ -205,9 +207,7 @@ def _lower_make_interval(tried: bool) -> Callable[[LoweringContext, FunctionCall
         all_days = f"(CAST({weeks} AS BIGINT) * 7 + {days})"
         micros = f"({_clock_micros(hours, minutes, seconds)})"
         valid = f"abs({all_months}) <= {INT_MAX} AND abs({all_days}) <= {INT_MAX} AND {micros} IS NOT NULL"
-        made = (
-            f"to_months(CAST({all_months} AS INTEGER)) + to_days(CAST({all_days} AS INTEGER)) + to_microseconds({micros})"
-        )
+        made = f"to_months(CAST({all_months} AS INTEGER)) + to_days(CAST({all_days} AS INTEGER)) + to_microseconds({micros})"
         return _guarded(context, call.dtype, valid, f"({made})", tried or not context.ansi, "ARITHMETIC_OVERFLOW")
 
     return lower

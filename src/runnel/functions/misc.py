@@ -8,9 +8,8 @@ from typing import Final
 
 from pyspark.sql.types import DataType
 
-
 from runnel.functions.registry import BindContext, CatalogueEntry, Refused, ScalarFunction
-from runnel.functions.typing import DOUBLE, INT, LONG, STRING, check_arity, is_integral, is_null, unexpected_input
+from runnel.functions.typing import INT, LONG, STRING, check_arity
 from runnel.plan.expressions import Expression, FunctionCall, Literal, dtype_of
 
 Args = tuple[Expression, ...]
@@ -61,7 +60,7 @@ FUNCTIONS: Final[tuple[CatalogueEntry, ...]] = (
         "input_file_name", "input_file_block_start", "input_file_block_length",
     ),
     *_refused(_BITMAP, "bitmap_bit_position", "bitmap_bucket_number", "bitmap_count"),
-              
+
     *_refused(_SKETCH, "hll_sketch_estimate", "hll_union",
               "theta_sketch_agg", "theta_sketch_estimate", "theta_union", "theta_union_agg", "theta_difference",
               "theta_intersection", "theta_intersection_agg", "kll_sketch_agg_bigint", "kll_sketch_agg_double",

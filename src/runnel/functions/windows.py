@@ -8,6 +8,7 @@ from typing import Final
 from pyspark.sql.types import DataType
 
 from runnel.errors import AnalysisError
+from runnel.functions.pretty import pretty_type
 from runnel.functions.registry import BindContext, CatalogueEntry, LoweringContext, WindowOnlyFunction
 from runnel.functions.typing import (
     BOOLEAN,
@@ -21,7 +22,6 @@ from runnel.functions.typing import (
     non_foldable,
     unexpected_input,
 )
-from runnel.functions.pretty import pretty_type
 from runnel.plan.expressions import Expression, FunctionCall, Literal, dtype_of, nullable_of
 
 Args = tuple[Expression, ...]
