@@ -13,6 +13,7 @@ from pyspark.errors import (
     IllegalArgumentException,
     PySparkAttributeError,
     PythonException,
+    SparkNoSuchElementException,
     StreamingQueryException,
     UnsupportedOperationException,
 )
@@ -93,9 +94,9 @@ def test_settings(spark: Any) -> None:
     assert spark.conf.get("not.there", "d") == "d"
     assert spark.conf.get("not.there", None) is None
     assert spark.conf.isModifiable("spark.sql.shuffle.partitions")
-    with pytest.raises(AnalysisException) as caught:
+    with pytest.raises(SparkNoSuchElementException) as missing:
         spark.conf.get("not.there")
-    assert caught.value.getCondition() == "SQL_CONF_NOT_FOUND"
+    assert missing.value.getCondition() == "SQL_CONF_NOT_FOUND"
     with pytest.raises(AnalysisException) as caught:
         spark.conf.set("spark.master", "local[9]")
     assert caught.value.getCondition() == "CANNOT_MODIFY_STATIC_CONFIG"

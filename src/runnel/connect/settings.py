@@ -8,7 +8,7 @@ from pyspark.sql.connect.proto import base_pb2
 
 from runnel.config import SessionConf, is_jvm_only
 from runnel.connect.notices import unneeded_setting
-from runnel.errors import AnalysisError
+from runnel.errors import NoSuchElementError
 
 _CLIENT_DEFAULTS: dict[str, str] = {
     "spark.connect.session.planCompression.threshold": "-1",
@@ -63,7 +63,7 @@ def _pairs(conf: SessionConf, operation: base_pb2.ConfigRequest.Operation) -> It
             for key in operation.get.keys:
                 value = setting(conf, key)
                 if value is None:
-                    raise AnalysisError("SQL_CONF_NOT_FOUND", sqlConf=f'"{key}"')
+                    raise NoSuchElementError("SQL_CONF_NOT_FOUND", sqlConf=f'"{key}"')
                 yield key, value
         case "get_with_default":
             for pair in operation.get_with_default.pairs:
