@@ -70,6 +70,8 @@ SHAPES = [
     (select(MultiAlias(call("explode", "m"), ("k", "v"))), [("k", "string", False), ("v", "int", False)]),
     (select(named(call("explode_outer", "arr"), "o")), [("o", "int", True)]),
     (select(call("window", "t", lit("5 minutes"))), [("window", WINDOW, False)]),
+    (select(call("first", "a", True), call("last", "a", ignore_nulls=True)),
+     [("first(a)", "bigint", True), ("last(a)", "bigint", True)]),
     (select("A"), [("A", "bigint", False)]),
     (
         group((call("+", "a", 1),), call("+", call("sum", "i"), 1)),

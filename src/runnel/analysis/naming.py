@@ -119,7 +119,11 @@ _DEFAULTS: Final[Mapping[tuple[str, int], tuple[str, ...]]] = {
     ("approx_percentile", 2): ("10000",), ("percentile", 2): ("1",), ("nth_value", 1): (), ("ntile", 0): ("1",),
     ("sentences", 1): ("", ""), ("sentences", 2): ("",),
 }  # fmt: skip
-_FIRST_ARGUMENT_ONLY: Final = frozenset({"from_json", "from_csv", "to_json", "to_csv"})
+_FIRST_ARGUMENT_ONLY: Final = frozenset(
+    {
+        "from_json", "from_csv", "to_json", "to_csv", "first", "first_value", "last", "last_value", "any_value",
+    }
+)  # fmt: skip
 _CASTS: Final = frozenset(
     {
         "bigint", "binary", "boolean", "date", "decimal", "double", "float", "int", "smallint", "string", "timestamp",
@@ -205,7 +209,7 @@ def _function(call: UnresolvedFunction, text: Callable[[Expression], str]) -> st
         result = _call(name, tuple(text(a) for a in call.args), call.distinct)
     if call.filter is not None:
         result += f" FILTER (WHERE {text(call.filter)})"
-    return f"{result} ignore nulls" if call.ignore_nulls and call.filter is None else result
+    return result
 
 
 def _call(name: str, args: tuple[str, ...], distinct: bool = False) -> str:
