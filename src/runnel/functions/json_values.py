@@ -39,7 +39,7 @@ from runnel.errors import unsupported
 from runnel.functions import cast_text
 from runnel.functions.casts import quoted, type_sql, unique_field_names
 from runnel.functions.date_patterns import text_literal
-from runnel.functions.datetime_text import parse_date, parse_timestamp
+from runnel.functions.datetime_text import parse_date, parse_timestamp, quick_timestamp
 from runnel.functions.json_options import JsonOptions
 from runnel.functions.json_repair import Liberties, repair_function
 from runnel.functions.registry import LoweringContext
@@ -152,7 +152,10 @@ class Converter:
                     ),
                 )
                 seconds = f"CASE WHEN regexp_full_match({x}, '-?[0-9]{{1,12}}') THEN make_timestamp(CAST({x} AS BIGINT) * 1000000) END"
-                return f"CASE WHEN starts_with({x}, '\"') THEN {of_string} ELSE {seconds} END"
+                quick = ""
+                if self.options.timestamp_format is None:
+                    quick = quick_timestamp(self.context, x, self.options.time_zone, quote='"')
+                return f"CASE {quick} WHEN starts_with({x}, '\"') THEN {of_string} ELSE {seconds} END"
             case NullType():
                 return "CAST(NULL AS INTEGER)"
             case _:
@@ -274,7 +277,7 @@ def pack(schema: StructType, values: Sequence[str]) -> str:
 
 def _unquoted(x: str) -> str:
     """The content of a JSON string's text. Without a backslash there can be no quote inside."""
-    return f"CASE WHEN contains({x}, '\\') THEN ({x} ->> '$') ELSE replace({x}, '\"', '') END"
+    return f"CASE WHEN contains({x}, '\\') THEN ({x} ->> '$') ELSE substr({x}, 2, length({x}) - 2) END"
 
 
 def _double(x: str) -> str:

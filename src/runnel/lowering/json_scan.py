@@ -63,8 +63,8 @@ def _select(
     text = readable(context, line, liberties_for(options, fields))
     checked = "CASE WHEN starts_with(g, '{') OR starts_with(ltrim(g), '{') THEN g END"
     lines = (
-        f"(SELECT *, {text} AS g FROM {stream} WHERE NOT regexp_full_match({column(line)}, '[\\x00-\\x20]*') "
-        f"OR {column(record)} IS NOT NULL)"
+        f"(SELECT *, {text} AS g FROM {stream} WHERE starts_with({column(line)}, '{{') "
+        f"OR NOT regexp_full_match({column(line)}, '[\\x00-\\x20]*') OR {column(record)} IS NOT NULL)"
     )
     parsed = f"json_transform({checked}, {text_literal(structure(fields))})" if fields.fields else "NULL"
     source = f"(SELECT *, {parsed} AS s, {checked} IS NULL AS bad FROM {lines})"
