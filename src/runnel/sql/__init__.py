@@ -34,7 +34,7 @@ def parse_name(text: str) -> tuple[str, ...]:
     return parsing.parse_name(text)
 
 
-def parse_statement(text: str, args: Arguments = ()) -> Relation | Command:
+def parse_statement(text: str, args: Arguments | None = None) -> Relation | Command:
     """The plan of a query, or the command that the text says.
 
     args: the values of the parameters: in order for `?`, by name for `:name`.
@@ -42,6 +42,6 @@ def parse_statement(text: str, args: Arguments = ()) -> Relation | Command:
     ParseError with Spark's condition where the text is not SQL; a statement that Runnel does not know is the command
     `Unsupported`.
     """
-    from runnel.sql import statements
+    from runnel.sql import parsing
 
-    return statements.parse_statement(text, args)
+    return parsing.parse_statement(text, args)
