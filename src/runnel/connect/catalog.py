@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -50,7 +50,8 @@ _COLUMN = StructType(
 )
 
 
-def _rows(schema: StructType, rows: list[tuple[Any, ...]]) -> Rows:
+def rows_of_values(schema: StructType, rows: Sequence[tuple[Any, ...]]) -> Rows:
+    """Python rows as a table in physical types, with its schema."""
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(schema.fields)
     arrays = [pa.array(c, physical_type(f.dataType)) for c, f in zip(columns, schema.fields, strict=True)]
     return pa.Table.from_arrays(arrays, names=schema.names), schema
@@ -58,10 +59,11 @@ def _rows(schema: StructType, rows: list[tuple[Any, ...]]) -> Rows:
 
 def _value(value: bool | str) -> Rows:
     dtype = BooleanType() if isinstance(value, bool) else StringType()
-    return _rows(StructType([StructField("value", dtype, False)]), [(value,)])
+    return rows_of_values(StructType([StructField("value", dtype, False)]), [(value,)])
 
 
-def _nothing() -> Rows:
+def nothing() -> Rows:
+    """No rows and no columns: what an action answers."""
     return pa.table({}), StructType([])
 
 
@@ -79,7 +81,8 @@ def _parts(name: str, database: str = "") -> tuple[str, ...]:
     return (database, *parts) if database and len(parts) == 1 else parts
 
 
-def _exists(service: SparkConnectService, parts: tuple[str, ...]) -> bool:
+def exists(service: SparkConnectService, parts: tuple[str, ...]) -> bool:
+    """Whether there is a view or table of this name."""
     try:
         service.session.schema(NamedTable(parts=parts))
     except RunnelError as error:
@@ -96,26 +99,32 @@ def _table_row(name: str, *, temporary: bool) -> tuple[Any, ...]:
 
 
 def _matches(name: str, message: Any) -> bool:
-    pattern = message.pattern if message.HasField("pattern") else "*"
+    return matches_pattern(name, message.pattern if message.HasField("pattern") else None)
+
+
+def matches_pattern(name: str, pattern: str | None) -> bool:
+    """Spark's patterns of names: `*` for any text, `|` between alternatives, without regard to case."""
+    if pattern is None:
+        return True
     return any(fnmatch.fnmatchcase(name.lower(), one.strip().lower()) for one in pattern.split("|"))
 
 
 def _list_tables(service: SparkConnectService, message: catalog_pb2.ListTables) -> Rows:
     views = [_table_row(name, temporary=True) for name in service.session.view_names()]
-    return _rows(_TABLE, [row for row in views if _matches(row[0], message)])
+    return rows_of_values(_TABLE, [row for row in views if _matches(row[0], message)])
 
 
 def _get_table(service: SparkConnectService, message: catalog_pb2.GetTable) -> Rows:
     parts = _parts(message.table_name, message.db_name)
-    if not _exists(service, parts):
+    if not exists(service, parts):
         raise AnalysisError("TABLE_OR_VIEW_NOT_FOUND", relationName=".".join(f"`{p}`" for p in parts))
     temporary = parts[-1].lower() in {name.lower() for name in service.session.view_names()}
-    return _rows(_TABLE, [_table_row(parts[-1], temporary=temporary)])
+    return rows_of_values(_TABLE, [_table_row(parts[-1], temporary=temporary)])
 
 
 def _list_columns(service: SparkConnectService, message: catalog_pb2.ListColumns) -> Rows:
     schema = service.session.schema(NamedTable(parts=_parts(message.table_name, message.db_name)))
-    return _rows(
+    return rows_of_values(
         _COLUMN,
         [(f.name, None, f.dataType.simpleString(), f.nullable, False, False, False) for f in schema.fields],
     )
@@ -131,39 +140,40 @@ def _drop_global_view(service: SparkConnectService, message: catalog_pb2.DropGlo
 
 def _cache(service: SparkConnectService, message: catalog_pb2.CacheTable) -> Rows:
     service.session.cache(NamedTable(parts=_parts(message.table_name)))
-    return _nothing()
+    return nothing()
 
 
 def _uncache(service: SparkConnectService, message: catalog_pb2.UncacheTable) -> Rows:
     service.session.uncache(NamedTable(parts=_parts(message.table_name)))
-    return _nothing()
+    return nothing()
 
 
 def _clear_cache(service: SparkConnectService, _message: catalog_pb2.ClearCache) -> Rows:
     service.session.uncache_all()
-    return _nothing()
+    return nothing()
 
 
 def _is_cached(service: SparkConnectService, message: catalog_pb2.IsCached) -> Rows:
     return _value(service.session.storage_level(NamedTable(parts=_parts(message.table_name))) is not None)
 
 
-def _only_default(name: str) -> Rows:
+def only_default(name: str) -> Rows:
+    """Accepts the one database there is; SCHEMA_NOT_FOUND for any other."""
     if name.lower() not in (_DATABASE, _CATALOG):
         raise AnalysisError("SCHEMA_NOT_FOUND", schemaName=f"`{name}`")
-    return _nothing()
+    return nothing()
 
 
 HANDLERS: dict[str, Callable[[SparkConnectService, Any], Rows]] = {
     "current_database": lambda service, message: _value(_DATABASE),
     "current_catalog": lambda service, message: _value(_CATALOG),
-    "set_current_database": lambda service, message: _only_default(message.db_name),
-    "set_current_catalog": lambda service, message: _only_default(message.catalog_name),
-    "list_databases": lambda service, message: _rows(
+    "set_current_database": lambda service, message: only_default(message.db_name),
+    "set_current_catalog": lambda service, message: only_default(message.catalog_name),
+    "list_databases": lambda service, message: rows_of_values(
         _DATABASES, [(_DATABASE, _CATALOG, "default database", "")] if _matches(_DATABASE, message) else []
     ),
     "database_exists": lambda service, message: _value(message.db_name.lower() == _DATABASE),
-    "table_exists": lambda service, message: _value(_exists(service, _parts(message.table_name, message.db_name))),
+    "table_exists": lambda service, message: _value(exists(service, _parts(message.table_name, message.db_name))),
     "list_tables": _list_tables,
     "get_table": _get_table,
     "list_columns": _list_columns,
@@ -173,6 +183,6 @@ HANDLERS: dict[str, Callable[[SparkConnectService, Any], Rows]] = {
     "uncache_table": _uncache,
     "clear_cache": _clear_cache,
     "is_cached": _is_cached,
-    "refresh_table": lambda service, message: _nothing(),
-    "refresh_by_path": lambda service, message: _nothing(),
+    "refresh_table": lambda service, message: nothing(),
+    "refresh_by_path": lambda service, message: nothing(),
 }
