@@ -21,7 +21,8 @@ from pyspark.sql.conversion import ArrowTableToRowsConversion
 from pyspark.sql.types import DataType, Row, StringType, StructType
 
 from runnel.analysis.context import AnalysisContext
-from runnel.analysis.resolver import analyze, prune
+from runnel.analysis.rules import analyze
+from runnel.analysis.pruning import prune
 from runnel.analysis.streaming import check_batch, check_streaming
 from runnel.clock import Clock, SystemClock
 from runnel.config import SessionConf, is_jvm_only
