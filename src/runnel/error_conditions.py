@@ -381,6 +381,15 @@ _PARSE = {
                 "22003",
                 "{rawStrippedQualifier} does not fit {typeName}, which goes from {minValue} to {maxValue}.",
             ),
+            "DATATYPE_MISSING_SIZE": ("42K01", "The type {type} needs a length, as in {type}(10)."),
+            "MISSING_WINDOW_SPECIFICATION": ("42P20", "There is no window {windowName} in a WINDOW clause."),
+            "DECIMAL_PRECISION_EXCEEDS_MAX_PRECISION": (
+                "22003",
+                "A decimal has at most {maxPrecision} digits, not {precision}.",
+            ),
+            "_LEGACY_ERROR_TEMP_0029": (None, "Cannot mix year-month and day-time fields: {literal}."),
+            "_LEGACY_ERROR_TEMP_0053": (None, "A temporary view cannot be created with IF NOT EXISTS. Use OR REPLACE."),
+            "_LEGACY_ERROR_TEMP_0064": (None, "{msg}"),
             "INVALID_SET_SYNTAX": ("42000", "SET is written as SET key, SET key=value or SET."),
             "DUPLICATE_KEY": ("23505", "The key {keyColumn} is given twice."),
             "REQUIRES_EXPLICIT_NAME_IN_WATERMARK_CLAUSE": ("42000", "Give {sqlExpr} a name (AS …) in WATERMARK."),
@@ -393,6 +402,7 @@ _PARSE = {
         "The SQL is not valid.",
         {
             "FUNCTION_WITH_UNSUPPORTED_SYNTAX": "The function {prettyName} does not take {syntax}.",
+            "EMPTY_IN_PREDICATE": "IN () is empty. Use WHERE FALSE for a condition that never holds.",
             "INVALID_TABLE_VALUED_FUNC_NAME": "{funcName} is not the name of a table function.",
             "INVALID_WINDOW_REFERENCE": "The window {windowName} is not defined by a specification.",
             "LATERAL_WITHOUT_SUBQUERY_OR_TABLE_VALUED_FUNC": "LATERAL goes with a subquery or a table function.",
@@ -400,6 +410,28 @@ _PARSE = {
             "REPETITIVE_WINDOW_DEFINITION": "The window {windowName} is defined twice.",
             "UNRESOLVED_WINDOW_REFERENCE": "There is no window {windowName}.",
             "UNSUPPORTED_SQL_STATEMENT": "The statement is not supported: {sqlText}",
+        },
+    ),
+}
+
+_PARSE |= {
+    **_family(
+        "analysis",
+        "INVALID_LIMIT_LIKE_EXPRESSION",
+        "42K0E",
+        "The {name} expression {expr} is not valid.",
+        {
+            "IS_NEGATIVE": "It must not be negative, and is {v}.",
+            "IS_UNFOLDABLE": "It must be a constant.",
+        },
+    ),
+    **_family(
+        "analysis",
+        "INVALID_INLINE_TABLE",
+        "42000",
+        "The inline table is not valid.",
+        {
+            "NUM_COLUMNS_MISMATCH": ("Row {rowIndex} has {actualNumCols} values where {expectedNumCols} are expected."),
         },
     ),
 }

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from sqlglot.dialects.spark import Spark
 from sqlglot.errors import TokenError
-from sqlglot.tokens import Token, TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 
 from runnel.errors import ParseError
 from runnel.sql.text import context_at, syntax_error, unescape
@@ -35,13 +35,14 @@ _KINDS = {
 }
 _SAME = {"==": "=", "<>": "!="}
 _SUFFIXED = re.compile(r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?(L|S|Y|D|F|BD)?", re.IGNORECASE)
+_CLOSED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`[^`]*`|--[^\n]*|/\*.*?\*/|(?!/\*)[^'"`]""", re.DOTALL)
 _SIGNS = frozenset({"==", "::", "||", "|>", ">=", "<=", "<>", "!=", "<=>", "->", "=>", "/*+"})
 
 
 class _Tokenizer(Spark.Tokenizer):
-    NUMERIC_LITERALS = {}
-    COMMANDS = set()
-    KEYWORDS = {
+    NUMERIC_LITERALS: ClassVar[dict[str, str]] = {}
+    COMMANDS: ClassVar[set[TokenType]] = set()
+    KEYWORDS: ClassVar[dict[str, TokenType]] = {
         word: kind
         for word, kind in Spark.Tokenizer.KEYWORDS.items()
         if word in _SIGNS or (word[0].isalpha() and not word.startswith(("ADD ", "MSCK ", "FOR VERSION", "FOR TIME")))
@@ -54,6 +55,11 @@ class _Dialect(Spark):
 
 
 _DIALECT = _Dialect()
+
+
+def words(text: str) -> frozenset[str]:
+    """A set of words, written as one text."""
+    return frozenset(text.split())
 
 
 def is_number(text: str) -> bool:
@@ -145,7 +151,7 @@ class Cursor:
         return self._tokens[self._index].start if self._index < len(self._tokens) else len(self.text)
 
     def skip_to(self, position: int) -> None:
-        """Goes to the first token that begins at the position or behind it; a token across it is cut in two."""
+        """Goes to the first token that ends at the position or behind it."""
         while self._index < len(self._tokens) and self._tokens[self._index].end < position:
             self._index += 1
 
@@ -201,8 +207,10 @@ class Cursor:
     def _doubled(self, index: int) -> bool:
         """Whether this string token and the next are one literal with a doubled quote in it."""
         here, after = self._tokens[index], self._tokens[index + 1]
-        return here.end + 1 == after.start and self.text[here.end] == self.text[after.start] and (
-            self.text[here.start] not in "rR"
+        return (
+            here.end + 1 == after.start
+            and self.text[here.end] == self.text[after.start]
+            and (self.text[here.start] not in "rR")
         )
 
     def name(self) -> str:
@@ -234,11 +242,18 @@ def _tokens(text: str) -> list[Token]:
     try:
         tokens: list[Token] = _DIALECT.tokenize(text)
     except TokenError as error:
-        start = min(len(text.rstrip()), len(text) - 1)
-        raise syntax_error(text, max(start, 0), len(text)) from error
-    if any(" " in token.text and token.token_type not in _KINDS for token in tokens):
-        return tokens
+        raise _unclosed(text) from error
     return tokens
+
+
+def _unclosed(text: str) -> ParseError:
+    """The error of a text with a string, a quoted name or a comment that does not end."""
+    position = 0
+    while (match := _CLOSED.match(text, position)) is not None and match.end() > position:
+        position = match.end()
+    if text.startswith("/*", position):
+        return ParseError("UNCLOSED_BRACKETED_COMMENT")
+    return syntax_error(text, position, min(position + 1, len(text)))
 
 
 def _key(token: Token) -> str:
@@ -248,4 +263,4 @@ def _key(token: Token) -> str:
     text = token.text
     if text[0].isdigit() and is_number(text):
         return NUMBER
-    return _SAME.get(text) or text.upper()
+    return "/*+" if token.token_type is TokenType.HINT else _SAME.get(text) or text.upper()

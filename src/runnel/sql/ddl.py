@@ -275,9 +275,11 @@ class _TypeParser:
         name = self._take().text.lower()
         match name:
             case "array":
-                return t.ArrayType(*self._arguments(1))
+                (element,) = self._arguments(1)
+                return t.ArrayType(element)
             case "map":
-                return t.MapType(*self._arguments(2))
+                key, value = self._arguments(2)
+                return t.MapType(key, value)
             case "struct":
                 return self._struct()
             case "decimal" | "dec" | "numeric":
@@ -293,7 +295,8 @@ class _TypeParser:
             case "string" if self._accept_word("collate"):
                 return self._collated()
             case "geometry" | "geography":
-                raise ParseError("UNSUPPORTED_DATATYPE", typeName=f'"{name.upper()}"')
+                where = context_at(self.text, token.start, token.end)
+                raise ParseError("UNSUPPORTED_DATATYPE", {"typeName": f'"{name.upper()}"'}, context=where)
             case _:
                 return self._plain(name, token)
 
@@ -308,6 +311,7 @@ class _TypeParser:
         raise ParseError(
             "UNSUPPORTED_DATATYPE", {"typeName": f'"{shown}"'}, context=context_at(self.text, token.start, end)
         )
+
     def _arguments(self, count: int) -> list[DataType]:
         self._expect("<")
         found = [self.data_type()]
@@ -328,21 +332,22 @@ class _TypeParser:
     def _decimal(self) -> DataType:
         if not self._accept("("):
             return t.DecimalType(10, 0)
-        precision, scale = self._number(), 0
+        start, precision, scale = self.consumed, self._number(), 0
         if self._accept(","):
             scale = self._number()
         self._expect(")")
         if precision > _MAX_DECIMAL_PRECISION:
             raise ParseError(
                 "DECIMAL_PRECISION_EXCEEDS_MAX_PRECISION",
-                precision=precision,
-                maxPrecision=_MAX_DECIMAL_PRECISION,
+                {"precision": precision, "maxPrecision": _MAX_DECIMAL_PRECISION},
+                context=context_at(self.text, start, self.consumed - 1),
             )
         return t.DecimalType(precision, scale)
 
     def _sized(self, name: str, token: _Token) -> DataType:
         if not self._accept("("):
-            raise ParseError("DATATYPE_MISSING_SIZE", type=f'"{token.text.upper()}"')
+            where = context_at(self.text, token.start, token.end)
+            raise ParseError("DATATYPE_MISSING_SIZE", {"type": f'"{token.text.upper()}"'}, context=where)
         length = self._number()
         self._expect(")")
         return t.VarcharType(length) if name == "varchar" else t.CharType(length)
@@ -389,4 +394,5 @@ class _TypeParser:
         name = self._name()
         if name.lower() in _COLLATIONS:
             return t.StringType()
-        raise ParseError("UNSUPPORTED_DATATYPE", typeName=f'"STRING COLLATE {name}"')
+        where = context_at(self.text, self.consumed - len(name), self.consumed)
+        raise ParseError("UNSUPPORTED_DATATYPE", {"typeName": f'"STRING COLLATE {name}"'}, context=where)

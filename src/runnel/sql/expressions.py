@@ -29,7 +29,7 @@ from runnel.plan.expressions import (
 )
 from runnel.plan.relations import Relation
 from runnel.sql import literals
-from runnel.sql.cursor import END, HEX, NUMBER, QUOTED, STRING, Cursor
+from runnel.sql.cursor import END, NUMBER, QUOTED, STRING, Cursor, words
 from runnel.sql.ddl import parse_type_prefix, plain_type
 
 Arguments = Sequence[Expression] | Mapping[str, Expression]
@@ -63,27 +63,25 @@ _BINARY: Mapping[str, tuple[int, str]] = {
     "<=>": (1, "<=>"),
 }
 
-_CLAUSES = frozenset(
+_CLAUSES = words(
     """FROM WHERE HAVING QUALIFY UNION EXCEPT MINUS INTERSECT ON USING AS AND OR THEN WHEN ELSE BETWEEN IN IS LIKE ILIKE
-    RLIKE REGEXP JOIN CROSS INNER NATURAL LATERAL NOT ORDER\x20BY GROUP\x20BY SORT\x20BY CLUSTER\x20BY
-    DISTRIBUTE\x20BY PARTITION\x20BY GROUPING\x20SETS DISTINCT""".replace("\n", " ").split(" ")
-) - {""}
+    RLIKE REGEXP JOIN CROSS INNER NATURAL LATERAL NOT DISTINCT"""
+) | {"ORDER BY", "GROUP BY", "SORT BY", "CLUSTER BY", "DISTRIBUTE BY", "PARTITION BY", "GROUPING SETS"}
 """Words that begin a clause, so that no column is named by them without quotes."""
 
-_NOT_ALIASES = _CLAUSES | frozenset(
+_NOT_ALIASES = _CLAUSES | words(
     """END LIMIT OFFSET WINDOW TABLESAMPLE PIVOT UNPIVOT ASC DESC NULLS OVER FILTER WITHIN IGNORE RESPECT ESCAPE DIV
-    FULL LEFT RIGHT SEMI ANTI ROWS RANGE FOR COLLATE PLACING WITH""".split()
+    FULL LEFT RIGHT SEMI ANTI ROWS RANGE FOR COLLATE PLACING WITH"""
 )
 """Words that are no alias unless AS says so."""
 
 _TYPED = frozenset({"DATE", "TIMESTAMP", "TIMESTAMP_NTZ", "TIMESTAMP_LTZ", "TIME"})
 _TIME_ADD = frozenset({"TIMESTAMPADD", "DATEADD", "DATE_ADD"})
 _TIME_DIFF = frozenset({"TIMESTAMPDIFF", "DATEDIFF", "DATE_DIFF", "TIMEDIFF"})
-_TIME_UNITS = frozenset(
-    "YEAR QUARTER MONTH WEEK DAY DAYOFYEAR HOUR MINUTE SECOND MILLISECOND MICROSECOND".split()
+_TIME_UNITS = words("YEAR QUARTER MONTH WEEK DAY DAYOFYEAR HOUR MINUTE SECOND MILLISECOND MICROSECOND")
+_NEVER_CALLED = words(
+    """IN BETWEEN AND OR NOT ON USING AS FROM WHERE HAVING WHEN THEN ELSE DISTINCT JOIN UNION EXCEPT INTERSECT QUALIFY"""
 )
-_CALL_WORDS = frozenset({"IN", "BETWEEN", "AND", "OR", "NOT", "ON", "USING", "AS", "FROM", "WHERE", "HAVING", "WHEN",
-                         "THEN", "ELSE", "DISTINCT", "JOIN", "UNION", "EXCEPT", "INTERSECT", "QUALIFY"})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +214,8 @@ class ExpressionParser(Cursor):
             tuple_ = isinstance(value, UnresolvedFunction) and value.name == "struct"
             args = value.args if tuple_ and isinstance(value, UnresolvedFunction) else (value,)
             return UnresolvedSubquery("in", self._enclosed_query(), args)
+        if self.at("(", ")"):
+            raise self.fail_at(self.index, "INVALID_SQL_SYNTAX.EMPTY_IN_PREDICATE")
         return call("in", value, *self.enclosed(self.expression))
 
     def _like_many(self, key: str, value: Expression, negated: bool) -> Expression:
@@ -271,9 +271,7 @@ class ExpressionParser(Cursor):
                 return self._postfix(self._primary())
 
     def _leading_dot(self, distance: int = 0) -> bool:
-        return (
-            self.key_at(distance) == "." and self.key_at(distance + 1) == NUMBER and self.adjacent(distance)
-        )
+        return self.key_at(distance) == "." and self.key_at(distance + 1) == NUMBER and self.adjacent(distance)
 
     def _number(self, negative: bool = False) -> Expression:
         start = self.index
@@ -334,7 +332,7 @@ class ExpressionParser(Cursor):
                 return self._number()
         if not self.is_name():
             raise self.fail()
-        if self.next_key == "(" and key not in _CALL_WORDS:
+        if self.next_key == "(" and key not in _NEVER_CALLED:
             return self._special_call(key)
         return self._word(key)
 
@@ -416,7 +414,6 @@ class ExpressionParser(Cursor):
         return self.key_at(distance) in ("SELECT", "WITH") or (
             self.key_at(distance) in ("FROM", "TABLE", "VALUES")
             and (self.is_name(distance + 1) or self.key_at(distance + 1) in ("(", STRING, NUMBER))
-            and not self.key_at(distance + 1) == "->"
         )
 
     def _enclosed_query(self) -> Relation:
@@ -438,12 +435,10 @@ class ExpressionParser(Cursor):
         cases, self._cases = self._cases, 0
         items = self.listed(self.named_expression)
         self._cases = cases
+        if len(items) == 1 and isinstance(items[0], Alias | MultiAlias):
+            raise self.fail()
         self.expect(")")
-        if len(items) == 1:
-            if isinstance(items[0], Alias | MultiAlias):
-                raise self.fail()
-            return items[0]
-        return call("struct", *items)
+        return items[0] if len(items) == 1 else call("struct", *items)
 
     def _lambda_parameters(self) -> tuple[str, ...]:
         names = self.enclosed(self.name)
@@ -606,6 +601,7 @@ class ExpressionParser(Cursor):
 
     def _call(self, name: str) -> Expression:
         self.expect("(")
+        name = name.removeprefix("system.").removeprefix("builtin.")
         cases, self._cases = self._cases, 0
         distinct = self.accept("DISTINCT")
         if not distinct and self.key == "ALL" and self.next_key not in (",", ")", "."):

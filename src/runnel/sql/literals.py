@@ -85,9 +85,7 @@ def _decimal(value: Decimal) -> Literal:
     scale = max(0, -exponent)
     precision = max(significant + max(0, exponent), scale)
     if precision > _MAX_PRECISION:
-        raise ParseError(
-            "DECIMAL_PRECISION_EXCEEDS_MAX_PRECISION", precision=precision, maxPrecision=_MAX_PRECISION
-        )
+        raise ParseError("DECIMAL_PRECISION_EXCEEDS_MAX_PRECISION", precision=precision, maxPrecision=_MAX_PRECISION)
     return Literal(value.quantize(Decimal(1)) if exponent > 0 else value, t.DecimalType(precision, scale))
 
 
@@ -230,7 +228,10 @@ def interval_range(text: str, first: str, last: str) -> Literal:
         months = int(match[2]) * 12 + int(match[3])
         return Literal(-months if match[1] == "-" else months, t.YearMonthIntervalType(0, 1))
     if first not in _DAY_TIME or last not in _DAY_TIME or _DAY_TIME[first] >= _DAY_TIME[last]:
-        raise ParseError("_LEGACY_ERROR_TEMP_0028", **{"from": first.lower(), "to": last.lower()})
+        raise ParseError(
+            "INVALID_INTERVAL_FORMAT.UNSUPPORTED_FROM_TO_EXPRESSION",
+            {"input": text, "from": first.lower(), "to": last.lower()},
+        )
     start, end = _DAY_TIME[first], _DAY_TIME[last]
     pieces = [r"(?P<f0>\d+)", r"(?P<f1>\d{1,9})", r"(?P<f2>\d{1,9})", r"(?P<f3>\d{1,9}(?:\.\d{0,9})?)"]
     pattern = pieces[start]

@@ -40,21 +40,22 @@ from runnel.plan.relations import (
     Sort,
     SubqueryAlias,
     TableValuedFunction,
+    Unpivot,
     WithColumns,
     WithCTE,
     WithWatermark,
 )
 from runnel.plan.traverse import expression_children, transform_down
-from runnel.sql.cursor import END, NUMBER, QUOTED, STRING
+from runnel.sql.cursor import END, NUMBER, QUOTED, STRING, words
 from runnel.sql.expressions import ExpressionParser, WindowReference, WindowSpec
 
 AUTO_ALIAS = "__auto_generated_subquery_name"
 
 _QUALIFY = "__qualify"
-_NOT_TABLE_ALIASES = frozenset(
+_NOT_TABLE_ALIASES = words(
     """ANTI CROSS EXCEPT FULL INNER INTERSECT JOIN LATERAL LEFT MINUS NATURAL ON RIGHT SEMI SETMINUS UNION USING WHERE
     HAVING QUALIFY LIMIT OFFSET WINDOW TABLESAMPLE PIVOT UNPIVOT SELECT AS AND OR FROM INSERT SET WHEN FOR WITH OUTER
-    WATERMARK""".split()
+    WATERMARK"""
 ) | {"GROUP BY", "ORDER BY", "SORT BY", "CLUSTER BY", "DISTRIBUTE BY", "PARTITION BY", "GROUPING SETS"}
 _FILE_FORMATS = frozenset({"avro", "binaryfile", "csv", "delta", "json", "orc", "parquet", "text", "xml"})
 
@@ -77,7 +78,7 @@ class QueryParser(ExpressionParser):
         """`[WITH …] query [ORDER BY …] [LIMIT …] [OFFSET …]`"""
         definitions = self._definitions() if self.at("WITH") else ()
         plan = self._organized(self._union())
-        if self.at("|") and self.next_key == ">" or self.at("|>"):
+        if self.at("|>"):
             raise unsupported("The pipe syntax (|>)", "Write the query with SELECT.")
         return WithCTE(child=plan, definitions=definitions) if definitions else plan
 
@@ -127,12 +128,7 @@ class QueryParser(ExpressionParser):
             case "SELECT":
                 return self._select(None)
             case "FROM":
-                source = self._from()
-                if self.key == "INSERT":
-                    raise unsupported("FROM … INSERT INTO …")
-                return self._select(source) if self.at("SELECT") else Project(
-                    child=source, expressions=(UnresolvedStar(),)
-                )
+                return self._from_first()
             case "VALUES":
                 self.advance()
                 return self._values()
@@ -146,6 +142,14 @@ class QueryParser(ExpressionParser):
                 return plan
             case _:
                 raise self.fail()
+
+    def _from_first(self) -> Relation:
+        source = self._from()
+        if self.at("INSERT"):
+            raise unsupported("FROM … INSERT INTO …")
+        if self.at("SELECT"):
+            return self._select(source)
+        return Project(child=source, expressions=(UnresolvedStar(),))
 
     def _organized(self, plan: Relation) -> Relation:
         if self.accept("ORDER BY"):
@@ -296,7 +300,7 @@ class QueryParser(ExpressionParser):
         return ((self.expression(),),), "plain"
 
     def _nested_sets(self) -> tuple[tuple[Expression, ...], ...]:
-        if self.key in ("CUBE", "ROLLUP") and self.next_key == "(" or self.key == "GROUPING SETS":
+        if self.at("GROUPING SETS") or (self.key in ("CUBE", "ROLLUP") and self.next_key == "("):
             groups, kind = self._grouping_element()
             return _expanded(groups, kind)
         return (self._grouping_set(),)
@@ -397,19 +401,54 @@ class QueryParser(ExpressionParser):
         elif self.at("VALUES"):
             self.advance()
             return self._aliased(self._values())
-        elif self.at("STREAM") and (self.is_name(1) or self.next_key == "(") and (
-            self.next_key not in _NOT_TABLE_ALIASES
+        elif (
+            self.at("STREAM")
+            and (self.is_name(1) or self.next_key == "(")
+            and (self.next_key not in _NOT_TABLE_ALIASES)
         ):
             plan = self._stream()
         elif self.at("TABLE", "("):
             raise unsupported("TABLE(…) in FROM", "Name the table function itself.")
         else:
             plan = self._named_table()
-        if self.key in ("PIVOT", "UNPIVOT") and self.next_key in ("(", "INCLUDE", "EXCLUDE"):
-            word = self.key
-            hint = "groupBy(…).pivot(…)" if word == "PIVOT" else "DataFrame.unpivot(…) or stack(…)"
-            raise unsupported(f"{word} in SQL", f"Use {hint}.")
+        if self.at("PIVOT", "("):
+            raise unsupported("PIVOT in SQL", "Use groupBy(…).pivot(…).")
+        if self.at("UNPIVOT"):
+            plan = self._unpivot(plan)
         return plan
+
+    def _unpivot(self, plan: Relation) -> Relation:
+        """`UNPIVOT [INCLUDE NULLS] (value FOR name IN (a, b))`: all other columns are kept."""
+        self.expect("UNPIVOT")
+        include_nulls = self.accept("INCLUDE", "NULLS")
+        if not include_nulls:
+            self.accept("EXCLUDE", "NULLS")
+        self.expect("(")
+        if self.at("("):
+            raise unsupported("UNPIVOT into several value columns", "Use stack(…).")
+        value = self.name()
+        self.expect("FOR")
+        variable = self.name()
+        self.expect("IN")
+        columns = self.enclosed(self._unpivoted)
+        self.expect(")")
+        made: Relation = Unpivot(
+            child=plan,
+            ids=(UnresolvedStar(),),
+            values=tuple(UnresolvedAttribute((c,)) for c in columns),
+            variable_name=variable,
+            value_name=value,
+        )
+        made = Drop(child=made, names=columns)
+        if not include_nulls:
+            made = Filter(child=made, condition=UnresolvedFunction("isnotnull", (UnresolvedAttribute((value,)),)))
+        return self._aliased(made)
+
+    def _unpivoted(self) -> str:
+        name = self.name()
+        if self.key not in (",", ")"):
+            raise unsupported("UNPIVOT of qualified or renamed columns", "Rename them in a subquery.")
+        return name
 
     def _parenthesized_table(self) -> Relation:
         start = self.index
@@ -530,7 +569,8 @@ class QueryParser(ExpressionParser):
 
     def _aliased(self, plan: Relation, otherwise: str = "") -> Relation:
         watermark = self._watermark()
-        alias, columns = otherwise, ()
+        alias = otherwise
+        columns: tuple[str, ...] = ()
         named = self.accept("AS")
         if named or self._is_table_alias():
             alias = self.name()
@@ -571,8 +611,7 @@ class QueryParser(ExpressionParser):
                                 actualNumCols=next(len(r) for r in rows if len(r) != width),
                                 rowIndex=next(i for i, r in enumerate(rows) if len(r) != width))  # fmt: skip
         plans = tuple(
-            Project(child=Empty(), expressions=tuple(Alias(e, f"col{i}") for i, e in enumerate(row, 1)))
-            for row in rows
+            Project(child=Empty(), expressions=tuple(Alias(e, f"col{i}") for i, e in enumerate(row, 1))) for row in rows
         )
         return plans[0] if len(plans) == 1 else SetOperation(inputs=plans, kind="union", all=True)
 
@@ -671,4 +710,3 @@ def _indexed(keys: tuple[Expression, ...], sets: list[tuple[Expression, ...]]) -
     distinct = tuple(dict.fromkeys((*keys, *(key for s in sets for key in s))))
     positions = {key: i for i, key in enumerate(distinct)}
     return _Grouping(distinct, "grouping_sets", tuple(tuple(dict.fromkeys(positions[k] for k in s)) for s in sets))
-

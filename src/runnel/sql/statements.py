@@ -9,7 +9,7 @@ from runnel.errors import ParseError
 from runnel.plan.relations import Relation, ToDF
 from runnel.sql import commands
 from runnel.sql.commands import Command
-from runnel.sql.cursor import END, STRING
+from runnel.sql.cursor import END, STRING, words
 from runnel.sql.queries import QueryParser
 
 _TIME_ZONE = "spark.sql.session.timeZone"
@@ -22,19 +22,30 @@ _REFUSED: dict[str, frozenset[str]] = {
     "CREATE": frozenset({"TABLE", "DATABASE", "SCHEMA", "FUNCTION", "NAMESPACE", "VARIABLE"}),
     "DROP": frozenset({"TABLE", "DATABASE", "SCHEMA", "FUNCTION", "NAMESPACE", "VARIABLE"}),
     "ALTER": frozenset({"TABLE", "VIEW", "DATABASE", "SCHEMA", "NAMESPACE"}),
-    "SHOW": frozenset({"DATABASES", "SCHEMAS", "NAMESPACES", "FUNCTIONS", "PARTITIONS", "TBLPROPERTIES", "CREATE",
-                       "CATALOGS", "CURRENT"}),
+    "SHOW": frozenset(
+        {
+            "DATABASES",
+            "SCHEMAS",
+            "NAMESPACES",
+            "FUNCTIONS",
+            "PARTITIONS",
+            "TBLPROPERTIES",
+            "CREATE",
+            "CATALOGS",
+            "CURRENT",
+        }
+    ),
     "INSERT": frozenset({"INTO", "OVERWRITE"}),
     "DESCRIBE": frozenset({"FUNCTION", "DATABASE", "SCHEMA", "NAMESPACE"}),
     "REFRESH": frozenset({"FUNCTION"}),
     **{
         word: frozenset()
-        for word in (
-            "MERGE UPDATE DELETE TRUNCATE ANALYZE LOAD MSCK ADD LIST DECLARE EXECUTE BEGIN COMMENT GRANT REVOKE CALL "
-            "REPAIR LOCK UNLOCK EXPORT IMPORT REPLACE"
-        ).split()
+        for word in words(
+            """MERGE UPDATE DELETE TRUNCATE ANALYZE LOAD MSCK ADD LIST DECLARE EXECUTE BEGIN COMMENT GRANT REVOKE CALL
+            REPAIR LOCK UNLOCK EXPORT IMPORT REPLACE"""
+        )
     },
-}  # fmt: skip
+}
 """Statements that are refused by name: the first word, and which second words belong to the name."""
 
 
@@ -226,8 +237,10 @@ class StatementParser(QueryParser):
         if self.key in ("EXTENDED", "CODEGEN", "COST", "FORMATTED", "LOGICAL"):
             mode = self.advance().text.lower()
         inner = self.statement()
-        return commands.Explain(inner, mode) if isinstance(inner, Relation) else commands.Unsupported(
-            "EXPLAIN of a command"
+        return (
+            commands.Explain(inner, mode)
+            if isinstance(inner, Relation)
+            else commands.Unsupported("EXPLAIN of a command")
         )
 
     # ------------------------------------------------------------------------------------------------------ cache
