@@ -11,7 +11,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from runnel.errors import AnalysisError, IllegalArgumentError
+from runnel.errors import AnalysisError, IllegalArgumentError, NoSuchElementError
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,10 +244,10 @@ class SessionConf:
         self._values: dict[str, str] = dict(values or {})
 
     def get(self, name: str) -> str:
-        """The value set, else the default; AnalysisError SQL_CONF_NOT_FOUND for a setting that has neither."""
+        """The value set, else the default; NoSuchElementError SQL_CONF_NOT_FOUND for a setting that has neither."""
         value = self.get_option(name)
         if value is None:
-            raise AnalysisError("SQL_CONF_NOT_FOUND", {"sqlConf": f'"{name}"'})
+            raise NoSuchElementError("SQL_CONF_NOT_FOUND", {"sqlConf": f'"{name}"'})
         return value
 
     def get_option(self, name: str, default: str | None = None) -> str | None:

@@ -1363,6 +1363,13 @@ RUNNEL_CONDITIONS: Mapping[str, Condition] = {
                 "42710",
                 "A query named {name} is active already. Stop it, or choose another name.",
             ),
+            "INVALID_SOURCE_OPTION": (None, "The option {option} of the source is {value}; it should be {expected}."),
+            "CONSOLE_SINK_OPTION": (
+                None,
+                "The option {option} of the console sink is {value}; it should be {expected}.",
+            ),
+            "INVALID_SOCKET_PORT": (None, "The port of the socket source is {port}; it should be a number."),
+            "INVALID_QUERY_ID": (None, "Invalid UUID string: {id}"),
             "INVALID_CONF_VALUE.TIME_STRING": ("22022", "{value} is no duration. Write it as in 10s or 500ms."),
             "INVALID_CONF_VALUE.TYPE": ("22022", "{confName} should be {expected}, but was {confValue}."),
         },
@@ -1387,7 +1394,105 @@ RUNNEL_CONDITIONS: Mapping[str, Condition] = {
     ),
 }
 
+_PLANS_AND_CONNECTORS: Mapping[str, Condition] = {
+    **_rows(
+        "analysis",
+        {
+            "GROUP_EXPRESSION_TYPE_IS_NOT_ORDERABLE": (
+                "42822",
+                "Rows cannot be grouped by {sqlExpr}: values of type {dataType} have no order.",
+            ),
+            "GROUPING_COLUMN_MISMATCH": (
+                "42803",
+                "The column {grouping} of grouping() is not among the grouping columns {groupingColumns}.",
+            ),
+            "GROUPING_ID_COLUMN_MISMATCH": (
+                "42803",
+                "The columns {groupingIdColumn} of grouping_id() are not the grouping columns {groupByColumns}.",
+            ),
+            "UNSUPPORTED_GROUPING_EXPRESSION": (
+                "42K0E",
+                "grouping() and grouping_id() go with cube, rollup and grouping sets only.",
+            ),
+            "CANNOT_RESOLVE_DATAFRAME_COLUMN": (
+                "42704",
+                "The column {name} is of a frame that is no part of this one. Take the column from this frame.",
+            ),
+            "AMBIGUOUS_COLUMN_REFERENCE": (
+                "42702",
+                "The column {name} is of a frame that is in here more than once. Give the frames aliases first.",
+            ),
+            "NAMED_PARAMETERS_NOT_SUPPORTED": ("4274K", "The function {functionName} takes no arguments by name."),
+            "MULTI_ALIAS_WITHOUT_GENERATOR": (
+                "42K0E",
+                "Only a generator can be given several names ({names}); {expr} is none.",
+            ),
+            "UNRESOLVED_COLUMN_AMONG_FIELD_NAMES": ("42703", "There is no column {colName} among {fieldNames}."),
+            "UDTF_ALIAS_NUMBER_MISMATCH": (
+                "42802",
+                "The generator gives {aliasesSize} columns, the names given are {aliasesNames}.",
+            ),
+            "UNRESOLVABLE_TABLE_VALUED_FUNCTION": ("42883", "There is no table-valued function {name}."),
+            "PARSE_INPUT_NOT_STRING_TYPE": (
+                "42K09",
+                "Only a frame with one column of strings can be read as {format}.",
+            ),
+            "NULLABLE_COLUMN_OR_FIELD": (
+                "42000",
+                "The column {name} can be null, and the schema says that it must not be.",
+            ),
+            "UNPIVOT_REQUIRES_ATTRIBUTES": (
+                "42K0A",
+                "unpivot takes plain columns as {given} columns where there are no {empty} columns: {expressions}.",
+            ),
+            "PARSE_MODE_UNSUPPORTED": (
+                "42601",
+                "The function {funcName} does not take the mode {mode}. Use PERMISSIVE or FAILFAST.",
+            ),
+            "ALL_PARTITION_COLUMNS_NOT_ALLOWED": (
+                "KD005",
+                "Not every column can be a partition column: some must be left for the files.",
+            ),
+            "_LEGACY_ERROR_TEMP_1006": (None, "The pivot needs aggregate functions, and {sql} is none."),
+            "_LEGACY_ERROR_TEMP_1037": (None, "{wf} is no window function, and cannot be used with OVER."),
+            "_LEGACY_ERROR_TEMP_1050": (None, "Only a struct column can be expanded by a star: {attributes}."),
+            "_LEGACY_ERROR_TEMP_1207": (None, "The duration and the times of a window are literals."),
+            "_LEGACY_ERROR_TEMP_1296": (None, 'Say from which port to read: option("port", …).'),
+            "_LEGACY_ERROR_TEMP_1313": (None, "{operation} does not go with bucketBy."),
+            "_LEGACY_ERROR_TEMP_TEXT_SCHEMA": (
+                None,
+                "The text format writes one column of strings; this frame has {schema}.",
+            ),
+        },
+    ),
+    **_rows(
+        "argument",
+        {
+            "CODEC_NOT_AVAILABLE.WITH_AVAILABLE_CODECS_SUGGESTION": (
+                "56038",
+                "The codec {codecName} is not available. There are: {availableCodecs}.",
+            ),
+        },
+    ),
+    **_rows(
+        "spark",
+        {
+            "CONFLICTING_PARTITION_COLUMN_NAMES": (
+                "KD009",
+                "The partition folders disagree on the names of their columns:{distinctPartColLists}\n"
+                "Look at these folders:{suspiciousPaths}",
+            ),
+            "SOCKET_SOURCE_CANNOT_CONNECT": (
+                None,
+                "Nothing answers at {host}:{port} ({reason}). Start the server first, for instance: nc -lk {port}",
+            ),
+            "SOCKET_SOURCE_CONNECTION_LOST": (None, "The connection to {host}:{port} was lost: {reason}."),
+        },
+    ),
+}
+
 CONDITIONS: Mapping[str, Condition] = {
+    **_PLANS_AND_CONNECTORS,
     **_GENERAL,
     **_NAMES,
     **_TYPES,

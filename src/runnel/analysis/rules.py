@@ -414,7 +414,12 @@ def _range(args: tuple[Expression, ...]) -> Frame:
     numbers = [a.value for a in args if isinstance(a, Literal) and isinstance(a.value, int)]
     if len(numbers) != len(args) or not 1 <= len(args) <= 4:
         raise AnalysisError(
-            "UNEXPECTED_INPUT_TYPE", functionName="`range`", paramIndex="first", requiredType='"BIGINT"'
+            "UNEXPECTED_INPUT_TYPE",
+            functionName="`range`",
+            paramIndex="first",
+            requiredType='"BIGINT"',
+            inputSql=", ".join(str(getattr(a, "value", a)) for a in args),
+            inputType='"UNKNOWN"',
         )
     start, end = (0, numbers[0]) if len(numbers) == 1 else (numbers[0], numbers[1])
     step = numbers[2] if len(numbers) > 2 else 1

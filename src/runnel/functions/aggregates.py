@@ -13,7 +13,7 @@ from typing import Final
 
 from pyspark.sql.types import ArrayType, DataType, DayTimeIntervalType, DecimalType, YearMonthIntervalType
 
-from runnel.errors import AnalysisError
+from runnel.errors import AnalysisError, unsupported
 from runnel.functions import decimal_sql
 from runnel.functions.aggregate_parts import Over, aggregate, both, either, literal_value, one_of
 from runnel.functions.arithmetic import wrapped
@@ -401,7 +401,7 @@ def _bind_percentile(name: str) -> Callable[[BindContext, Args], AggregateCall]:
         if single is None and _constant_shares(share) is None:
             raise non_foldable(name, args, 1, "percentage", '"DOUBLE"')
         if exact and len(args) == 3 and literal_value(args[2]) != 1:
-            raise AnalysisError("UNSUPPORTED_FEATURE.RUNNEL", {"feature": "percentile with a frequency argument"})
+            raise unsupported("percentile with a frequency argument")
         value = coerce_arguments(name, args[:1], (DOUBLE if exact else NUMERIC_DATE_INTERVAL,), context)[0]
         element = DOUBLE if exact else dtype_of(value)
         result = element if single is not None else ArrayType(element, False)

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql.types import ArrayType, LongType, StructField, StructType, TimestampType
 
+from runnel.errors import error
 from runnel.lowering.aggregation import StreamingAggregation
 from runnel.lowering.datatypes import arrow_schema, arrow_type
 from runnel.lowering.fragment import Fragment
@@ -104,6 +105,8 @@ class SessionWindowOperator:
         )
 
     def open(self, stores: Mapping[str, KeyedStore], prepare: Prepare) -> None:
+        if not self._others:
+            raise error("_LEGACY_ERROR_TEMP_3068")
         self._store = stores["default"]
         self._partial = prepare(self._partial_fragment)
         self._group = prepare(self._grouping())

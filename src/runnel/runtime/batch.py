@@ -112,7 +112,7 @@ class StageRunner:
         self._last_use = _last_uses(plan)
         self._positions = [{column: at for at, column in enumerate(columns)} for columns in plan.source_columns]
 
-    def run(self, batch: Batch) -> BatchOutcome:
+    def run(self, batch: Batch, watch: Stopwatch) -> BatchOutcome:
         """The batch's rows. Operators have staged their changes when it returns; nothing is committed."""
         plan, tools = self._plan, self._tools
         late = operator_input_watermarks(plan, batch.previous_watermark_ms)
@@ -127,7 +127,8 @@ class StageRunner:
             match stage:
                 case SourceStage(source=source, columns=columns):
                     if source not in read:
-                        read[source] = tools.read(source, batch)
+                        with watch.time("getBatch"):
+                            read[source] = tools.read(source, batch)
                     at = self._positions[source]
                     table = _select(read[source], [at[c] for c in columns])
                     outcome.rows_read[source] += table.num_rows

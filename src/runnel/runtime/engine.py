@@ -247,9 +247,11 @@ class MicroBatchEngine:
                     if end is not None:
                         source.commit(end)
         with watch.time("addBatch"):
-            outcome = self._runner.run(batch)
+            outcome = self._runner.run(batch, watch)
             rows = BatchRows(self._plan.schema, lambda: outcome.table)
             output_rows = self._sink.add_batch(batch.id, rows)
+        watch.ms["addBatch"] -= watch.ms.get("getBatch", 0.0)
+        watch.ms["queryPlanning"] = 0.0  # statements are prepared once, when the query starts
         with watch.time("commitOffsets"):
             checkpoint.commit_state(batch.id + 1)
             watermark = self._tracker.advance(outcome.event_times)

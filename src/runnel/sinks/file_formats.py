@@ -184,7 +184,12 @@ def partition_positions(schema: StructType, partition_by: Sequence[str]) -> list
     found = []
     for name in partition_by:
         if name.lower() not in by_name:
-            raise error("_LEGACY_ERROR_TEMP_1196", columnName=name, validColumnNames=", ".join(schema.fieldNames()))
+            raise error(
+                "_LEGACY_ERROR_TEMP_1196",
+                columnType="partition",
+                columnName=name,
+                validColumnNames=", ".join(schema.fieldNames()),
+            )
         found.append(by_name[name.lower()])
     return found
 

@@ -19,7 +19,7 @@ class MemorySink:
         if not context.query_name:
             raise error("_LEGACY_ERROR_TEMP_1194")
         if context.partition_by:
-            raise error("_LEGACY_ERROR_TEMP_1197")
+            raise error("_LEGACY_ERROR_TEMP_1197", operation="The memory sink")
         self._context = context
         self._complete = context.output_mode == "complete"
         self._latest = -1
