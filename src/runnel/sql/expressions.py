@@ -3,42 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-
-from pyspark.sql.types import BooleanType, DataType, IntegerType, NullType, StringType
 
 from runnel.errors import AnalysisError, ParseError, unsupported
 from runnel.plan.expressions import (
     Alias,
     Cast,
-    CastMode,
     Expression,
-    Literal,
     MultiAlias,
-    SortOrder,
     UnresolvedAttribute,
     UnresolvedExtract,
     UnresolvedFunction,
     UnresolvedLambda,
     UnresolvedLambdaVariable,
-    UnresolvedNamedArgument,
     UnresolvedStar,
     UnresolvedSubquery,
-    WindowExpression,
-    WindowFrame,
 )
 from runnel.plan.relations import Relation
 from runnel.sql import literals
-from runnel.sql.cursor import END, NUMBER, QUOTED, STRING, Cursor, words
-from runnel.sql.ddl import parse_type_prefix, plain_type
+from runnel.sql.calls import CallParser
+from runnel.sql.cursor import END, NUMBER, QUOTED, STRING, words
+from runnel.sql.nodes import FALSE, NULL, TRUE, call, text_literal
 
 Arguments = Sequence[Expression] | Mapping[str, Expression]
-
-TRUE = Literal(True, BooleanType())
-FALSE = Literal(False, BooleanType())
-NULL = Literal(None, NullType())
-ONE = Literal(1, IntegerType())
-CURRENT_ROW = Literal(0, IntegerType())
 
 _BINARY: Mapping[str, tuple[int, str]] = {
     "*": (7, "*"),
@@ -76,44 +62,12 @@ _NOT_ALIASES = _CLAUSES | words(
 """Words that are no alias unless AS says so."""
 
 _TYPED = frozenset({"DATE", "TIMESTAMP", "TIMESTAMP_NTZ", "TIMESTAMP_LTZ", "TIME"})
-_TIME_ADD = frozenset({"TIMESTAMPADD", "DATEADD", "DATE_ADD"})
-_TIME_DIFF = frozenset({"TIMESTAMPDIFF", "DATEDIFF", "DATE_DIFF", "TIMEDIFF"})
-_TIME_UNITS = words("YEAR QUARTER MONTH WEEK DAY DAYOFYEAR HOUR MINUTE SECOND MILLISECOND MICROSECOND")
 _NEVER_CALLED = words(
     """IN BETWEEN AND OR NOT ON USING AS FROM WHERE HAVING WHEN THEN ELSE DISTINCT JOIN UNION EXCEPT INTERSECT QUALIFY"""
 )
 
 
-@dataclass(frozen=True, slots=True)
-class WindowReference(Expression):
-    """`function OVER name`, until the query's WINDOW clause has been read."""
-
-    function: Expression
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class WindowSpec:
-    """What OVER and the WINDOW clause say."""
-
-    partition_by: tuple[Expression, ...]
-    order_by: tuple[SortOrder, ...]
-    frame: WindowFrame | None
-
-    def over(self, function: Expression) -> WindowExpression:
-        return WindowExpression(function, self.partition_by, self.order_by, self.frame)
-
-
-def call(name: str, *args: Expression) -> UnresolvedFunction:
-    """A call of a function by its name in lower case."""
-    return UnresolvedFunction(name, args)
-
-
-def text_literal(value: str) -> Literal:
-    return Literal(value, StringType())
-
-
-class ExpressionParser(Cursor):
+class ExpressionParser(CallParser):
     """Expressions over the tokens of one text. `query`, the grammar of queries, comes with the class that extends it.
 
     args: the values of parameters, in order or by name.
@@ -123,7 +77,6 @@ class ExpressionParser(Cursor):
         super().__init__(text)
         self._args = args
         self._positional = 0
-        self._cases = 0
         self._lambdas: list[tuple[str, ...]] = []
 
     def query(self) -> Relation:
@@ -270,9 +223,6 @@ class ExpressionParser(Cursor):
             case _:
                 return self._postfix(self._primary())
 
-    def _leading_dot(self, distance: int = 0) -> bool:
-        return self.key_at(distance) == "." and self.key_at(distance + 1) == NUMBER and self.adjacent(distance)
-
     def _number(self, negative: bool = False) -> Expression:
         start = self.index
         dot = "." if self.accept(".") else ""
@@ -301,11 +251,6 @@ class ExpressionParser(Cursor):
                 raise unsupported("The access to a field of a variant (a:b)", "Use variant_get.")
             else:
                 return value
-
-    def _type(self) -> DataType:
-        dtype, end = parse_type_prefix(self.text, self.position)
-        self.skip_to(end)
-        return plain_type(dtype)
 
     # ---------------------------------------------------------------------------------------------------- primary
 
@@ -470,243 +415,3 @@ class ExpressionParser(Cursor):
         self.expect("END")
         self._cases -= 1
         return call("when", *items)
-
-    def interval(self) -> Literal:
-        """`INTERVAL 1 DAY 2 HOURS`, `INTERVAL '1 day'`, `INTERVAL '1-2' YEAR TO MONTH`."""
-        start = self.index
-        self.expect("INTERVAL")
-        try:
-            return self._interval_body()
-        except ParseError as error:
-            if error.context is not None:
-                raise
-            if error.condition == "_LEGACY_ERROR_TEMP_0029":
-                raise self.fail_at(start, error.condition, literal=self.source(start)) from None
-            raise self.fail_at(start, error.condition, **error.message_parameters) from None
-
-    def _interval_body(self) -> Literal:
-        terms: list[str] = []
-        while self.key in ("-", "+", NUMBER, STRING) or self._leading_dot():
-            sign = self.advance().text if self.key in ("-", "+") else ""
-            quoted = self.key == STRING
-            if quoted:
-                text = self.string()
-            else:
-                dot = "." if self.accept(".") else ""
-                text = dot + self.advance().text
-            unit = self.key
-            if not literals.is_unit(unit):
-                if quoted and not terms and not sign:
-                    return literals.interval(text)
-                raise self.fail()
-            self.advance()
-            if not terms and quoted and self.at("TO") and literals.is_unit(self.next_key):
-                self.advance()
-                last = self.advance().text.upper().removesuffix("S")
-                body = f"-{text.strip()}" if sign == "-" else text
-                return literals.interval_range(_unsigned_twice(body), unit.removesuffix("S"), last)
-            text = text.strip()
-            value = _unsigned_twice(f"-{text}") if sign == "-" else text
-            terms.append(f"{value} {unit.lower()}")
-            if not (self.key in ("-", "+", NUMBER, STRING) and self._unit_follows()):
-                break
-        return literals.interval(" ".join(terms))
-
-    def _unit_follows(self) -> bool:
-        distance = 1 if self.key in (NUMBER, STRING) else 2
-        if distance == 2:
-            return False
-        return literals.is_unit(self.key_at(distance))
-
-    # ------------------------------------------------------------------------------------------------------ calls
-
-    def _special_call(self, key: str) -> Expression:
-        match key:
-            case "CAST" | "TRY_CAST":
-                self.expect(key, "(")
-                value = self.expression()
-                self.expect("AS")
-                dtype = self._type()
-                self.expect(")")
-                return Cast(value, dtype, CastMode.TRY if key == "TRY_CAST" else None)
-            case "EXTRACT" if self.key_at(3) == "FROM":
-                self.expect(key, "(")
-                field = self.name()
-                self.expect("FROM")
-                return self._closed(call("extract", text_literal(field), self.value()))
-            case "TRIM":
-                return self._trim()
-            case "SUBSTRING" | "SUBSTR" | "POSITION" | "OVERLAY":
-                return self.attempt(lambda: self._keyword_call(key)) or self._name_or_call()
-            case "STRUCT":
-                self.advance()
-                return self._call("struct")
-            case _ if key in _TIME_ADD | _TIME_DIFF and self.key_at(2) in _TIME_UNITS and self.key_at(3) == ",":
-                return self.attempt(lambda: self._unit_call(key)) or self._name_or_call()
-            case "IDENTIFIER" if self.key_at(2) == STRING:
-                self.expect(key, "(")
-                inner = type(self)(self.string())
-                parts = inner.dotted_name()
-                inner.expect_end()
-                self.expect(")")
-                return self._call(".".join(parts).lower()) if self.at("(") else self._column(parts)
-            case _:
-                return self._name_or_call()
-
-    def _closed(self, value: Expression) -> Expression:
-        self.expect(")")
-        return value
-
-    def _trim(self) -> Expression:
-        names = {"BOTH": "trim", "LEADING": "ltrim", "TRAILING": "rtrim"}
-        self.expect("TRIM", "(")
-        if self.key in names and self.next_key not in (",", ")", "."):
-            name = names[self.advance().text.upper()]
-            pad = () if self.at("FROM") else (self.value(),)
-            self.expect("FROM")
-            return self._closed(call(name, *pad, self.value()))
-        first = self.expression()
-        if self.accept("FROM"):
-            return self._closed(call("trim", first, self.value()))
-        rest = self.listed(self.expression) if self.accept(",") else ()
-        return self._closed(call("trim", first, *rest))
-
-    def _keyword_call(self, key: str) -> Expression:
-        self.expect(key, "(")
-        first = self.value()
-        match key:
-            case "POSITION":
-                self.expect("IN")
-                return self._closed(call("locate", first, self.value(), ONE))
-            case "OVERLAY":
-                self.expect("PLACING")
-                args = [first, self.value()]
-                self.expect("FROM")
-            case _:
-                self.expect("FROM")
-                args = [first]
-        args.append(self.value())
-        if self.accept("FOR"):
-            args.append(self.value())
-        return self._closed(call("substring" if key == "SUBSTR" else key.lower(), *args))
-
-    def _unit_call(self, key: str) -> Expression:
-        self.expect(key, "(")
-        unit = text_literal(self.name().upper())
-        self.expect(",")
-        first = self.expression()
-        self.expect(",")
-        name = "timestampadd" if key in _TIME_ADD else "timestampdiff"
-        return self._closed(call(name, unit, first, self.expression()))
-
-    def _call(self, name: str) -> Expression:
-        self.expect("(")
-        name = name.removeprefix("system.").removeprefix("builtin.")
-        cases, self._cases = self._cases, 0
-        distinct = self.accept("DISTINCT")
-        if not distinct and self.key == "ALL" and self.next_key not in (",", ")", "."):
-            self.advance()
-        args = () if self.at(")") else self.listed(self._argument)
-        self._cases = cases
-        ignore_nulls = self._nulls()
-        self.expect(")")
-        if name == "count" and args == (UnresolvedStar(),) and not distinct:
-            args = (ONE,)
-        if self.at("WITHIN", "GROUP", "("):
-            self.expect("WITHIN", "GROUP", "(", "ORDER BY")
-            args += self.listed(self.sort_order)
-            self.expect(")")
-        condition = None
-        if self.accept("FILTER", "("):
-            self.expect("WHERE")
-            condition = self.expression()
-            self.expect(")")
-        if ignore_nulls is None:
-            ignore_nulls = self._nulls()
-        function = UnresolvedFunction(name, args, distinct, condition, ignore_nulls)
-        return self._over(function) if self.accept("OVER") else function
-
-    def _nulls(self) -> bool | None:
-        if self.accept("IGNORE", "NULLS"):
-            return True
-        return False if self.accept("RESPECT", "NULLS") else None
-
-    def _argument(self) -> Expression:
-        if self.is_name() and self.next_key == "=>":
-            name = self.name()
-            self.expect("=>")
-            return UnresolvedNamedArgument(name, self.expression())
-        if self.at("TABLE") and self.next_key == "(":
-            raise unsupported("A table as an argument of a function")
-        value = self.expression()
-        return Alias(value, self.name()) if self.accept("AS") else value
-
-    # ---------------------------------------------------------------------------------------------------- windows
-
-    def _over(self, function: Expression) -> Expression:
-        if self.is_name():
-            return WindowReference(function, self.name())
-        if self.at("(") and self.is_name(1) and self.key_at(2) == ")":
-            self.advance()
-            reference = WindowReference(function, self.name())
-            self.expect(")")
-            return reference
-        return self.window_spec().over(function)
-
-    def window_spec(self) -> WindowSpec:
-        """`(PARTITION BY … ORDER BY … ROWS …)`"""
-        self.expect("(")
-        partition: tuple[Expression, ...] = ()
-        order: tuple[SortOrder, ...] = ()
-        if self.accept("CLUSTER BY"):
-            partition = self.listed(self.expression)
-            order = tuple(SortOrder(e) for e in partition)
-        else:
-            if self.accept("PARTITION BY") or self.accept("DISTRIBUTE BY"):
-                partition = self.listed(self.expression)
-            if self.accept("ORDER BY") or self.accept("SORT BY"):
-                order = self.listed(self.sort_order)
-        frame = self._frame() if self.key in ("ROWS", "RANGE") else None
-        self.expect(")")
-        return WindowSpec(partition, order, frame)
-
-    def _frame(self) -> WindowFrame:
-        kind = self.advance().text.lower()
-        if self.accept("BETWEEN"):
-            lower = self._bound()
-            self.expect("AND")
-            return WindowFrame(kind, lower, self._bound())
-        return WindowFrame(kind, self._bound(), CURRENT_ROW)
-
-    def _bound(self) -> Expression | None:
-        if self.accept("CURRENT", "ROW"):
-            return CURRENT_ROW
-        if self.accept("UNBOUNDED"):
-            if not (self.accept("PRECEDING") or self.accept("FOLLOWING")):
-                raise self.fail()
-            return None
-        offset = self.expression()
-        if self.accept("FOLLOWING"):
-            return offset
-        self.expect("PRECEDING")
-        if isinstance(offset, Literal) and offset.value is not None:
-            return Literal(-offset.value, offset.dtype)
-        return call("negative", offset)
-
-    def sort_order(self) -> SortOrder:
-        """`expression [ASC | DESC] [NULLS FIRST | LAST]`"""
-        child = self.expression()
-        ascending = not self.accept("DESC")
-        if ascending:
-            self.accept("ASC")
-        nulls_first = ascending
-        if self.accept("NULLS", "FIRST"):
-            nulls_first = True
-        elif self.accept("NULLS", "LAST"):
-            nulls_first = False
-        return SortOrder(child, ascending, nulls_first)
-
-
-def _unsigned_twice(text: str) -> str:
-    """A value with two signs in front (`-'-1'`) with one."""
-    return text[2:] if text.startswith("--") else text.replace("-+", "-", 1) if text.startswith("-+") else text

@@ -8,8 +8,8 @@ from runnel.plan.expressions import Expression
 from runnel.plan.relations import Relation
 from runnel.sql.commands import Command
 from runnel.sql.expressions import Arguments
-from runnel.sql.queries import missing_window
 from runnel.sql.statements import StatementParser
+from runnel.sql.windows import missing_window
 
 
 @lru_cache(maxsize=4096)
