@@ -1482,6 +1482,10 @@ _PLANS_AND_CONNECTORS: Mapping[str, Condition] = {
                 "The partition folders disagree on the names of their columns:{distinctPartColLists}\n"
                 "Look at these folders:{suspiciousPaths}",
             ),
+            "CONTINUOUS_TRIGGER_SINK": (
+                None,
+                "The {sink} sink does not know the continuous trigger. Use processingTime, or another sink.",
+            ),
             "SOCKET_SOURCE_CANNOT_CONNECT": (
                 None,
                 "Nothing answers at {host}:{port} ({reason}). Start the server first, for instance: nc -lk {port}",

@@ -41,6 +41,7 @@ from runnel.runtime.planner import plan_stream
 from runnel.runtime.query import StreamingQuery
 from runnel.runtime.spec import StreamWriteSpec
 from runnel.runtime.stages import FragmentStage, ObserveStage, StreamPlan, describe
+from runnel.runtime.trigger_checks import check_sources, check_trigger
 from runnel.runtime.triggers import Schedule, schedule_of
 from runnel.sinks.base import Sink, SinkContext
 from runnel.sinks.registry import create_sink, sink_traits
@@ -83,6 +84,7 @@ def start_query(plan: Relation, spec: StreamWriteSpec, output_mode: str, env: Qu
     )
     sink_format = (sink_format or conf.get("spark.sql.sources.default")).lower()
     traits = sink_traits(sink_format)
+    check_trigger(schedule, plan, output_mode, sink_format, conf.all())
     checkpoint_at = _checkpoint_location(options, name, conf, may_be_temporary=traits.may_use_temporary_checkpoint)
     lowering = LoweringOptions(session_time_zone=conf.time_zone, ansi=conf.ansi)
     stages = plan_stream(plan, output_mode, lowering)
@@ -110,13 +112,13 @@ def start_query(plan: Relation, spec: StreamWriteSpec, output_mode: str, env: Qu
         foreach_batch=spec.foreach_batch,
         foreach_writer=spec.foreach_writer,
     )
-    run = _QueryRun(identity, stages, output_mode, sink, checkpoint_at, schedule, lowering, env)
+    run = _QueryRun(identity, plan, sink_format, stages, output_mode, sink, checkpoint_at, schedule, lowering, env)
     query = StreamingQuery(
         identity,
         run.make_engine,
         close=run.close,
         interrupt=run.interrupt,
-        explain=lambda extended: run.explain(plan, extended),
+        explain=run.explain,
         bus=env.manager.bus,
         wake=run.wake,
         stopping=run.stopping,
@@ -157,6 +159,8 @@ class _QueryRun:
     def __init__(
         self,
         identity: QueryIdentity,
+        logical: Relation,
+        sink_format: str,
         stages: StreamPlan,
         output_mode: str,
         sink: Sink,
@@ -169,6 +173,8 @@ class _QueryRun:
         self.wake = threading.Event()
         self.stopping = threading.Event()
         self._identity = identity
+        self._logical = logical
+        self._sink_format = sink_format
         self._plan = stages
         self._output_mode = output_mode
         self._sink = sink
@@ -195,6 +201,7 @@ class _QueryRun:
 
     def make_engine(self, reporting: Reporting) -> MicroBatchEngine:
         env, plan, checkpoint = self._env, self._plan, self.checkpoint
+        check_sources(self._schedule, self._logical, self._sink_format)
         checkpoint.read()
         self._sources = self._create_sources()
         stores = checkpoint.bind_operators(plan.operators)
@@ -275,14 +282,14 @@ class _QueryRun:
         for statement in self._statements:
             statement.interrupt()
 
-    def explain(self, plan: Relation, extended: bool) -> str:
+    def explain(self, extended: bool) -> str:
         """The stages in order, and with `extended` the plan and the statements."""
         lines = ["== Stages =="]
         for number, stage in enumerate(self._plan.stages):
             lines.append(f"{number}: {describe(stage)}")
             if extended and isinstance(stage, FragmentStage):
                 lines.append(f"   {stage.fragment.sql}")
-        logical = f"== Logical Plan ==\n{explain_text(plan)}\n\n" if extended else ""
+        logical = f"== Logical Plan ==\n{explain_text(self._logical)}\n\n" if extended else ""
         return logical + "\n".join(lines) + f"\n\nsink: {self._sink.description}"
 
     def close(self, failure: BaseException | None) -> None:
