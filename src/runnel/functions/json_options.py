@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from runnel.errors import AnalysisError, IllegalArgumentError, unsupported
+from runnel.errors import AnalysisError, unsupported
 from runnel.functions.json_repair import Liberties
+from runnel.options import flag, lowered
 
 PERMISSIVE: Final = "PERMISSIVE"
 DROPMALFORMED: Final = "DROPMALFORMED"
@@ -36,12 +37,12 @@ class JsonOptions:
     time_zone: str | None = None
     ignore_null_fields: bool = True
     pretty: bool = False
-    liberties: Liberties = Liberties()
+    liberties: Liberties = field(default_factory=Liberties)
 
 
 def json_options(options: Mapping[str, str], conf: Mapping[str, str] | None = None) -> JsonOptions:
     """Errors: IllegalArgumentError for values that cannot be read; UnsupportedOperationError for what is not offered."""
-    given = {name.lower(): value for name, value in options.items()}
+    given = lowered(options)
     conf = conf or {}
     mode = read_mode(given.get("mode"))
     locale = given.get("locale", "en-US")
@@ -89,24 +90,5 @@ def read_mode(text: str | None) -> str:
 def from_json_mode(options: JsonOptions) -> JsonOptions:
     """The same options, if their mode is one that a function of one value can follow."""
     if options.mode == DROPMALFORMED:
-        raise AnalysisError(
-            "PARSE_MODE_UNSUPPORTED", {"funcName": "`from_json`", "mode": DROPMALFORMED}
-        )
+        raise AnalysisError("PARSE_MODE_UNSUPPORTED", {"funcName": "`from_json`", "mode": DROPMALFORMED})
     return options
-
-
-def flag(options: Mapping[str, str], name: str, default: bool) -> bool:
-    """A boolean option by its name, looked up in lower case. Errors: IllegalArgumentError."""
-    text = options.get(name.lower())
-    if text is None:
-        return default
-    match text.strip().lower():
-        case "true":
-            return True
-        case "false":
-            return False
-        case _:
-            raise IllegalArgumentError(
-                "INVALID_PARAMETER_VALUE.BOOLEAN",
-                {"parameter": f"`{name}`", "functionName": "`option`", "invalidValue": f"'{text}'"},
-            )

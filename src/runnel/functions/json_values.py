@@ -105,8 +105,10 @@ class Converter:
                 # Jackson takes an unsigned byte for a byte
                 return self._let(
                     f"CASE WHEN NOT contains({x}, '.') AND NOT contains({x}, 'e') THEN TRY_CAST({x} AS SMALLINT) END",
-                    lambda v: f"CASE WHEN {v} BETWEEN -128 AND 127 THEN CAST({v} AS TINYINT) "
-                    f"WHEN {v} BETWEEN 128 AND 255 THEN CAST({v} - 256 AS TINYINT) END",
+                    lambda v: (
+                        f"CASE WHEN {v} BETWEEN -128 AND 127 THEN CAST({v} AS TINYINT) "
+                        f"WHEN {v} BETWEEN 128 AND 255 THEN CAST({v} - 256 AS TINYINT) END"
+                    ),
                 )
             case ShortType() | IntegerType() | LongType():
                 # what is left after these two tests and is no integer has quotes, brackets or letters
@@ -119,9 +121,11 @@ class Converter:
             case FloatType():
                 return self._let(
                     _double(x),
-                    lambda v: f"CASE WHEN isfinite({v}) AND abs({v}) >= 3.4028235677973366e38 "
-                    f"THEN CASE WHEN {v} > 0 THEN CAST('inf' AS FLOAT) ELSE CAST('-inf' AS FLOAT) END "
-                    f"ELSE CAST({v} AS FLOAT) END",
+                    lambda v: (
+                        f"CASE WHEN isfinite({v}) AND abs({v}) >= 3.4028235677973366e38 "
+                        f"THEN CASE WHEN {v} > 0 THEN CAST('inf' AS FLOAT) ELSE CAST('-inf' AS FLOAT) END "
+                        f"ELSE CAST({v} AS FLOAT) END"
+                    ),
                 )
             case BooleanType():
                 return f"CASE {x} WHEN 'true' THEN TRUE WHEN 'false' THEN FALSE END"
@@ -129,7 +133,9 @@ class Converter:
                 number = f"CASE WHEN starts_with({x}, '\"') THEN replace({_unquoted(x)}, ',', '') ELSE {x} END"
                 return self._let(
                     number,
-                    lambda v: f"CASE WHEN regexp_full_match({v}, {_DECIMAL}) THEN TRY_CAST({v} AS {type_sql(dtype)}) END",
+                    lambda v: (
+                        f"CASE WHEN regexp_full_match({v}, {_DECIMAL}) THEN TRY_CAST({v} AS {type_sql(dtype)}) END"
+                    ),
                 )
             case BinaryType():
                 return self._from_string(
@@ -151,7 +157,8 @@ class Converter:
                         self.context, v, self.options.timestamp_format, self.options.time_zone, with_zone=True
                     ),
                 )
-                seconds = f"CASE WHEN regexp_full_match({x}, '-?[0-9]{{1,12}}') THEN make_timestamp(CAST({x} AS BIGINT) * 1000000) END"
+                made = f"make_timestamp(CAST({x} AS BIGINT) * 1000000)"
+                seconds = f"CASE WHEN regexp_full_match({x}, '-?[0-9]{{1,12}}') THEN {made} END"
                 quick = ""
                 if self.options.timestamp_format is None:
                     quick = quick_timestamp(self.context, x, self.options.time_zone, quote='"')
@@ -198,7 +205,9 @@ class Converter:
         return Converted(
             f"CASE WHEN {fits} THEN list_transform({items}, lambda {name}: {element.value}) END",
             f"({x} IS NOT NULL AND NOT {fits})",
-            None if element.damaged is None else f"({x} IS NOT NULL AND {fits} AND {_any(items, name, element.damaged)})",
+            None
+            if element.damaged is None
+            else f"({x} IS NOT NULL AND {fits} AND {_any(items, name, element.damaged)})",
         )
 
     def _map(self, x: str, dtype: MapType) -> Converted:

@@ -17,8 +17,8 @@ from runnel.functions.date_patterns import text_literal
 from runnel.functions.json_options import DROPMALFORMED, FAILFAST, JsonOptions, json_options
 from runnel.functions.json_repair import split_array
 from runnel.functions.json_values import Converter, liberties_for, readable, structure
+from runnel.lines import FileStream, lines_schema, read_lines, read_text
 from runnel.lowering.expressions import ExpressionLowering, column, column_name
-from runnel.lowering.line_stream import FileStream, lines_schema, read_lines, read_text
 from runnel.lowering.scan_columns import ScanColumns, ignores_missing, scan_columns
 from runnel.plan.expressions import Attribute, new_expr_id
 from runnel.plan.relations import FileScan
@@ -37,9 +37,7 @@ def lower_json(scan: FileScan, context: ExpressionLowering) -> str:
             return _documents(path, schema, options)
         return _split_arrays(read_lines(path, schema, options.line_separator, options.encoding), schema, options)
 
-    name = context.stream(
-        FileStream(scan.paths, schema, read, columns.constants, ignore_missing=ignores_missing(scan))
-    )
+    name = context.stream(FileStream(scan.paths, schema, read, columns.constants, ignore_missing=ignores_missing(scan)))
     return _select(columns, options, context, name, line, record)
 
 
@@ -98,7 +96,9 @@ def _corrupt_place(schema: StructType, options: JsonOptions) -> int:
     for place, f in enumerate(schema.fields):
         if f.name.lower() == options.corrupt_column.lower():
             if not isinstance(f.dataType, StringType) or not f.nullable:
-                raise AnalysisError("_LEGACY_ERROR_TEMP_1097")
+                raise AnalysisError(
+                    "_LEGACY_ERROR_TEMP_3102", {"msg": "The field for corrupt records must be string type and nullable"}
+                )
             return place
     return -1
 
@@ -154,4 +154,3 @@ def _documents(path: str, schema: pa.Schema, options: JsonOptions) -> Iterator[p
         texts.append(whole)
         shown.append(whole)
     yield pa.RecordBatch.from_arrays([pa.array(texts, pa.string()), pa.array(shown, pa.string())], schema=schema)
-

@@ -26,9 +26,9 @@ from pyspark.sql.types import (
 
 from runnel.errors import RunnelError
 from runnel.files import path_to_uri
+from runnel.lines import Constant
 from runnel.lowering.datatypes import arrow_type, quote
 from runnel.lowering.expressions import column_name
-from runnel.lowering.line_stream import Constant
 from runnel.plan.expressions import Attribute
 from runnel.plan.relations import FileScan
 

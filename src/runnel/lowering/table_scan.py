@@ -12,9 +12,9 @@ from pyspark.sql.types import StructType
 
 from runnel.errors import RunnelError
 from runnel.files import path_to_uri
+from runnel.lines import FileStream
 from runnel.lowering.datatypes import arrow_type, quote
 from runnel.lowering.expressions import ExpressionLowering, column_name
-from runnel.lowering.line_stream import FileStream
 from runnel.lowering.scan_columns import ignores_missing, scan_columns
 from runnel.plan.relations import FileScan
 
@@ -96,9 +96,7 @@ def _retyped(array: pa.Array, wanted: pa.DataType) -> pa.Array:
         for i in range(wanted.num_fields):
             f = wanted.field(i)
             place = places.get(f.name.lower())
-            children.append(
-                pa.nulls(len(array), f.type) if place is None else _retyped(array.field(place), f.type)
-            )
+            children.append(pa.nulls(len(array), f.type) if place is None else _retyped(array.field(place), f.type))
         mask = array.is_null() if array.null_count else None
         return pa.StructArray.from_arrays(children, fields=list(wanted), mask=mask)
     if pa.types.is_list(have) and pa.types.is_list(wanted):
@@ -107,5 +105,7 @@ def _retyped(array: pa.Array, wanted: pa.DataType) -> pa.Array:
         mask = array.is_null() if array.null_count and not array.offset else None
         if array.offset:
             return array.cast(wanted)
-        return pa.ListArray.from_arrays(array.offsets, _retyped(array.values, wanted.value_type), type=wanted, mask=mask)
+        return pa.ListArray.from_arrays(
+            array.offsets, _retyped(array.values, wanted.value_type), type=wanted, mask=mask
+        )
     return array.cast(wanted)

@@ -6,18 +6,18 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from runnel.functions.json_options import flag
+from runnel.lines import FileStream, lines_schema, read_lines, read_text
 from runnel.lowering.datatypes import quote
 from runnel.lowering.expressions import ExpressionLowering
-from runnel.lowering.line_stream import FileStream, lines_schema, read_lines, read_text
 from runnel.lowering.scan_columns import ignores_missing, scan_columns
+from runnel.options import flag, lowered
 from runnel.plan.expressions import new_expr_id
 from runnel.plan.relations import FileScan
 
 
 def lower_text(scan: FileScan, context: ExpressionLowering) -> str:
     """The SELECT of a scan of text files."""
-    options = {name.lower(): value for name, value in scan.options.items()}
+    options = lowered(scan.options)
     whole = flag(options, "wholetext", False)
     columns = scan_columns(scan)
     line, record = f"line#{new_expr_id()}", f"record#{new_expr_id()}"

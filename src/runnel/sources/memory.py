@@ -1,80 +1,104 @@
-"""The memory stream: rows that a test adds by hand. Replayable within the process. Offsets are batch numbers."""
+"""A stream in memory, for tests: whoever holds the `MemoryStream` adds rows, queries read them.
+
+Each addition is one offset, a bare integer from 0; -1 is before the first. Replayable as long as the object lives.
+"""
 
 from __future__ import annotations
 
-import json
+import itertools
 import threading
-import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
 from pyspark.sql.types import StructType
 
+from runnel.errors import AnalysisError
 from runnel.lowering.datatypes import arrow_schema
-from runnel.plan.relations import StreamingScan
 from runnel.sources.base import Offset, SourceContext
 
 _streams: dict[str, MemoryStream] = {}
+_ids = itertools.count(1)
 
 
 class MemoryStream:
-    """A stream that a test writes to. Any number of queries may read it; each `add_data` call is one offset."""
+    """Rows of one schema, added by any thread. `readStream.format("memory").option("stream", s.id)` reads them."""
 
     def __init__(self, schema: StructType) -> None:
         self.schema = schema
-        self.key = uuid.uuid4().hex
+        self.id = f"memory-{next(_ids)}"
+        self._arrow = arrow_schema(schema)
         self._tables: list[pa.Table] = []
-        self._readers: list[threading.Event] = []
         self._lock = threading.Lock()
-        _streams[self.key] = self
+        self._wakes: list[threading.Event] = []
+        _streams[self.id] = self
 
-    def add_data(self, rows: pa.Table | Sequence[dict[str, Any]]) -> int:
-        """Adds rows (physical Arrow types, or dicts) and wakes the readers; the offset of what was added."""
-        table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), arrow_schema(self.schema))
+    def add_data(self, rows: pa.Table | Iterable[Any]) -> int:
+        """Adds a table (columns by position) or rows (tuples, dicts, or bare values for a single column).
+
+        Returns the offset of the addition. Errors: pyarrow.ArrowException if values do not fit the schema.
+        """
+        table = rows if isinstance(rows, pa.Table) else self._table(list(rows))
+        columns = [table.column(i).cast(f.type) for i, f in enumerate(self._arrow)]
+        kept = pa.Table.from_arrays(columns, schema=self._arrow)
         with self._lock:
-            self._tables.append(table.cast(arrow_schema(self.schema)))
+            self._tables.append(kept)
             offset = len(self._tables) - 1
-            readers = list(self._readers)
-        for wake in readers:
+            wakes = list(self._wakes)
+        for wake in wakes:
             wake.set()
         return offset
 
+    def _table(self, rows: list[Any]) -> pa.Table:
+        names = self.schema.names
+        records = [
+            [row[n] for n in names] if isinstance(row, dict) else list(row) if isinstance(row, tuple) else [row]
+            for row in rows
+        ]
+        columns = [pa.array([r[i] for r in records], f.type) for i, f in enumerate(self._arrow)]
+        return pa.Table.from_arrays(columns, schema=self._arrow)
+
+    @property
     def latest(self) -> int:
+        """The offset of the last addition, -1 before the first."""
         with self._lock:
             return len(self._tables) - 1
 
     def between(self, start: int, end: int) -> pa.Table:
-        """The rows added after `start`, up to and with `end`."""
+        """The rows of (start, end]."""
         with self._lock:
-            found = self._tables[start + 1 : end + 1]
-        return pa.concat_tables(found) if found else arrow_schema(self.schema).empty_table()
+            parts = self._tables[start + 1 : end + 1]
+        return pa.concat_tables(parts) if parts else self._arrow.empty_table()
 
-    def attach(self, wake: threading.Event) -> None:
+    def listen(self, wake: threading.Event) -> None:
         with self._lock:
-            self._readers.append(wake)
+            self._wakes.append(wake)
 
-    def detach(self, wake: threading.Event) -> None:
+    def forget(self, wake: threading.Event) -> None:
         with self._lock:
-            self._readers = [r for r in self._readers if r is not wake]
+            self._wakes = [w for w in self._wakes if w is not wake]
 
 
-def memory_stream(key: str) -> MemoryStream:
-    """The stream that an option `stream` names; KeyError for one of another process."""
-    return _streams[key]
+def memory_stream(options: dict[str, str]) -> MemoryStream:
+    """The stream that the option `stream` names. Errors: AnalysisError if there is none."""
+    name = {k.lower(): v for k, v in options.items()}.get("stream", "")
+    found = _streams.get(name)
+    if found is None:
+        raise AnalysisError("DATA_SOURCE_NOT_FOUND", {"provider": f"memory ({name or 'option stream is missing'})"})
+    return found
 
 
 class MemorySource:
-    """Reads a MemoryStream."""
+    """A query's view of a `MemoryStream`."""
 
     announces = True
     supports_available_now = True
 
-    def __init__(self, scan: StreamingScan, context: SourceContext) -> None:
-        self._stream = memory_stream(scan.options["stream"])
+    def __init__(self, stream: MemoryStream, context: SourceContext) -> None:
+        self._stream = stream
         self._wake = context.wake
         self._frozen: int | None = None
-        self._stream.attach(self._wake)
+        stream.listen(self._wake)
 
     @property
     def schema(self) -> StructType:
@@ -82,30 +106,28 @@ class MemorySource:
 
     @property
     def description(self) -> str:
-        return f"MemoryStream[{','.join(self.schema.fieldNames())}]"
+        return f"MemoryStream[{','.join(self._stream.schema.names)}]"
 
     def initial_offset(self) -> Offset | None:
-        return None
+        return "-1"
 
     def latest_offset(self, start: Offset | None, *, limited: bool) -> Offset | None:
-        latest = self._stream.latest() if self._frozen is None else self._frozen
-        return None if latest < 0 else json.dumps(latest)
+        return str(self._stream.latest if self._frozen is None else self._frozen)
 
     def prepare_for_available_now(self) -> None:
-        self._frozen = self._stream.latest()
+        self._frozen = self._stream.latest
 
     def batch(self, start: Offset | None, end: Offset) -> pa.Table:
-        return self._stream.between(-1 if start is None else int(start), int(end))
+        return self._stream.between(int(start if start is not None else -1), int(end))
 
     def commit(self, end: Offset) -> None:
-        """Rows stay: another query may read them."""
+        pass
 
     def reported_latest(self) -> Offset | None:
-        latest = self._stream.latest()
-        return None if latest < 0 else json.dumps(latest)
+        return str(self._stream.latest)
 
     def metrics(self) -> dict[str, Any]:
         return {}
 
     def stop(self) -> None:
-        self._stream.detach(self._wake)
+        self._stream.forget(self._wake)

@@ -1,164 +1,158 @@
-"""The socket source: lines of text from a TCP server. Not replayable: for trying things out, as Spark's.
+"""The socket source: lines of text from a TCP server, for trying things out. Not replayable.
 
-A thread reads the connection; a line's offset is its index from 0, and a new query starts at -1 with an empty batch.
-Rules: reference §8.1 (Spark's TextSocketMicroBatchStream).
+A thread reads lines as they come. An offset is the index of the last line; -1 is before the first. Lines that have been
+committed are forgotten, so a query cannot go back after a restart.
 """
 
 from __future__ import annotations
 
 import socket
 import threading
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 from pyspark.sql.types import StringType, StructField, StructType, TimestampType
 
-from runnel.clock import Clock
-from runnel.errors import RunnelError, error, internal_error
-from runnel.plan.relations import StreamingScan
+from runnel.errors import AnalysisError, NumberFormatError, RunnelError, internal_error
+from runnel.options import flag, lowered
 from runnel.sources.base import Offset, SourceContext
 
-_READ_BYTES = 1 << 16
+_TEXT: Final = StructType([StructField("value", StringType(), True)])
+_TIMED: Final = StructType([*_TEXT.fields, StructField("timestamp", TimestampType(), True)])
+_BUFFER: Final = 1 << 16
 
 
-def socket_schema(options: dict[str, str], user_schema: StructType | None) -> StructType:
-    """`value string`, with `timestamp` where asked for. Raises Spark's errors for options that are missing or bad."""
-    low = {key.lower(): value for key, value in options.items()}
-    if "host" not in low:
-        raise error("_LEGACY_ERROR_TEMP_1295")
-    if "port" not in low:
-        raise error("_LEGACY_ERROR_TEMP_1296")
-    if user_schema is not None:
-        raise error("_LEGACY_ERROR_TEMP_2242", provider="TextSocketSourceProvider")
-    value = StructField("value", StringType())
-    with_time = low.get("includetimestamp", "false").strip().lower() == "true"
-    return StructType([value, StructField("timestamp", TimestampType())] if with_time else [value])
+def socket_schema(options: dict[str, str]) -> StructType:
+    """The source's schema. Errors: AnalysisError or NumberFormatError if the address is missing or no address."""
+    given = lowered(options)
+    if "host" not in given:
+        raise AnalysisError("_LEGACY_ERROR_TEMP_1295")
+    if "port" not in given:
+        raise AnalysisError("_LEGACY_ERROR_TEMP_1296")
+    try:
+        int(given["port"])
+    except ValueError as problem:
+        raise NumberFormatError(
+            "_LEGACY_ERROR_TEMP_3102", {"msg": f'The option port is no number: "{given["port"]}"'}
+        ) from problem
+    return _TIMED if flag(given, "includeTimestamp", False) else _TEXT
 
 
-class SocketSource:
-    """Reads one connection for the life of the query."""
+class TextSocketSource:
+    """Lines from `host`:`port`. Connects when it is made."""
 
     announces = True
     supports_available_now = False
 
-    def __init__(self, scan: StreamingScan, context: SourceContext) -> None:
-        low = {key.lower(): value for key, value in scan.options.items()}
-        self.schema = scan.schema
-        self._host, self._port = low["host"], _port(low["port"])
-        self._clock: Clock = context.clock
-        self._wake = context.wake
+    def __init__(self, options: dict[str, str], context: SourceContext) -> None:
+        """Errors: RunnelError that says who refused the connection."""
+        given = lowered(options)
+        self._schema = socket_schema(options)
+        self._host, self._port = given["host"], int(given["port"])
+        self._context = context
         self._lock = threading.Lock()
         self._lines: list[str] = []
-        self._times: list[int] = []
-        self._first: int | None = None  # offset of _lines[0]; known once the engine has said where it stands
-        self._failure: OSError | None = None
-        self._stopping = False
-        self._connection = self._connect()
-        self._thread = threading.Thread(target=self._read, name=f"socket-{self._host}:{self._port}", daemon=True)
-        self._thread.start()
-
-    def _connect(self) -> socket.socket:
+        self._times_ms: list[int] = []
+        self._first = 0
+        """Index of the first line that is kept."""
+        self._connection: socket.socket | None = None
+        self._stopped = False
         try:
-            connection = socket.create_connection((self._host, self._port), timeout=10)
-        except OSError as failed:
+            self._connection = socket.create_connection((self._host, self._port), timeout=30)
+        except OSError as problem:
             raise RunnelError(
-                "SOCKET_SOURCE_CANNOT_CONNECT", {"host": self._host, "port": str(self._port), "reason": str(failed)}
-            ) from failed
-        connection.settimeout(None)
-        return connection
+                "_LEGACY_ERROR_TEMP_3102",
+                {"msg": f"The socket source cannot connect to {self._host}:{self._port}: {problem.strerror or problem}. "
+                        "Start the server that sends the lines (nc -lk <port>) first."},
+            ) from problem  # fmt: skip
+        self._connection.settimeout(None)
+        name = f"TextSocketSource({self._host}, {self._port})"
+        threading.Thread(target=self._receive, args=(self._connection,), name=name, daemon=True).start()
+
+    @property
+    def schema(self) -> StructType:
+        return self._schema
 
     @property
     def description(self) -> str:
         return f"TextSocketV2[host: {self._host}, port: {self._port}]"
 
-    def _read(self) -> None:
-        """Until the peer closes; an unterminated last line counts then."""
-        rest = b""
-        while True:
-            try:
-                data = self._connection.recv(_READ_BYTES)
-            except OSError as failed:
-                if not self._stopping:
-                    self._failure = failed
-                break
-            if not data:
-                break
-            *whole, rest = (rest + data).split(b"\n")
-            self._take(whole)
-        if rest:
-            self._take([rest])
-        self._wake.set()
+    # ---------------------------------------------------------------------------------------- the reader's thread
 
-    def _take(self, lines: list[bytes]) -> None:
-        """Bytes that are not UTF-8 become U+FFFD, as Java's decoder does it."""
-        if not lines:
+    def _receive(self, connection: socket.socket) -> None:
+        pending = b""
+        try:
+            while data := connection.recv(_BUFFER):
+                *whole, pending = (pending + data).split(b"\n")
+                self._add(whole)
+        except OSError:
+            if self._stopped:
+                return
+        if pending:
+            self._add([pending])
+
+    def _add(self, pieces: list[bytes]) -> None:
+        if not pieces:
             return
-        texts = [line.removesuffix(b"\r").decode("utf-8", "replace") for line in lines]
-        now = self._clock.now_ms() * 1000
+        lines = [piece.removesuffix(b"\r").decode(errors="replace") for piece in pieces]
+        now = self._context.clock.now_ms()
         with self._lock:
-            self._lines += texts
-            self._times += [now] * len(texts)
-        self._wake.set()
+            self._lines.extend(lines)
+            self._times_ms.extend([now] * len(lines))
+        self._context.wake.set()
+
+    # ------------------------------------------------------------------------------------------ the query's thread
 
     def initial_offset(self) -> Offset | None:
         return "-1"
 
     def latest_offset(self, start: Offset | None, *, limited: bool) -> Offset | None:
-        position = -1 if start is None else int(start)
+        if start is None:
+            return "-1"
         with self._lock:
-            if self._first is None:
-                # After a restart the lines up to the checkpoint's offset are gone: counting goes on from there.
-                self._first = position + 1
-            latest = self._first + len(self._lines) - 1
-        if self._failure is not None and position >= latest:
-            raise RunnelError(
-                "SOCKET_SOURCE_CONNECTION_LOST",
-                {"host": self._host, "port": str(self._port), "reason": str(self._failure)},
-            ) from self._failure
-        return str(latest)
+            return str(self._first + len(self._lines) - 1)
 
     def prepare_for_available_now(self) -> None:
-        raise internal_error("A socket cannot say where its data ends.")
+        raise internal_error("The socket source was asked to freeze its end.")
 
     def batch(self, start: Offset | None, end: Offset) -> pa.Table:
-        low, high = (-1 if start is None else int(start)) + 1, int(end) + 1
+        """Errors: RunnelError if lines are asked for that are no longer here (after a restart)."""
+        low, high = int(start if start is not None else -1) + 1, int(end) + 1
         with self._lock:
-            first = high if self._first is None else self._first  # a rerun after a restart: its lines are gone
-            held = slice(max(low - first, 0), max(high - first, 0))
-            lines, times = self._lines[held], self._times[held]
-        columns: list[pa.Array] = [pa.array(lines, pa.string())]
-        if len(self.schema.fields) > 1:
-            columns.append(pa.array(times, pa.timestamp("us")))
-        return pa.table(columns, names=self.schema.fieldNames())
+            if high > low and (low < self._first or high > self._first + len(self._lines)):
+                raise RunnelError(
+                    "_LEGACY_ERROR_TEMP_3102",
+                    {"msg": f"The socket source cannot give lines {low} to {high - 1} again: it is not replayable. "
+                            "Start the query with a new checkpoint."},
+                )  # fmt: skip
+            part = slice(low - self._first, high - self._first) if high > low else slice(0, 0)
+            lines, times = self._lines[part], self._times_ms[part]
+        columns = [pa.array(lines, pa.string())]
+        if len(self._schema.fields) == 2:
+            columns.append(pa.array([t * 1000 for t in times], pa.int64()).cast(pa.timestamp("us")))
+        return pa.Table.from_arrays(columns, names=self._schema.names)
 
     def commit(self, end: Offset) -> None:
         with self._lock:
-            done = 0 if self._first is None else int(end) + 1 - self._first
-            if self._first is not None and done > 0:
-                del self._lines[:done], self._times[:done]
-                self._first += done
+            count = int(end) + 1 - self._first
+            if count > 0:
+                del self._lines[:count]
+                del self._times_ms[:count]
+                self._first += count
 
     def reported_latest(self) -> Offset | None:
-        with self._lock:
-            return None if self._first is None else str(self._first + len(self._lines) - 1)
+        return self.latest_offset("-1", limited=False)
 
     def metrics(self) -> dict[str, Any]:
         return {}
 
     def stop(self) -> None:
-        self._stopping = True
-        try:
-            self._connection.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            # The peer has closed already.
-            self._connection.close()
-        else:
-            self._connection.close()
-        self._thread.join(5)
-
-
-def _port(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError as bad:
-        raise error("INVALID_SOCKET_PORT", port=text) from bad
+        self._stopped = True
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                connection.close()  # the peer has gone already
+            else:
+                connection.close()

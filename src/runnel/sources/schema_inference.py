@@ -1,0 +1,305 @@
+"""Schemas read from files: Spark's rules for JSON and CSV, the files' own for Parquet and ORC."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+import pyarrow as pa
+from pyspark.sql.types import (
+    ArrayType,
+    BooleanType,
+    DataType,
+    DateType,
+    DecimalType,
+    DoubleType,
+    IntegerType,
+    LongType,
+    NullType,
+    StringType,
+    StructField,
+    StructType,
+    TimestampType,
+)
+
+from runnel.csv_records import read_records
+from runnel.errors import AnalysisError
+from runnel.functions.csv_options import CsvOptions, csv_options
+from runnel.functions.json_options import DROPMALFORMED, FAILFAST, JsonOptions, json_options
+from runnel.functions.json_repair import repaired, split_array
+from runnel.lines import lines_schema, read_lines, read_text
+
+_LINES: Final = lines_schema("line", "record")
+_TEXT: Final = StructType([StructField("value", StringType(), True)])
+_CSV_ORDER: Final = (NullType, IntegerType, LongType, DecimalType, DoubleType)
+
+
+def infer_schema(
+    format_name: str, paths: Sequence[str], options: Mapping[str, str], conf: Mapping[str, str]
+) -> StructType:
+    """The schema of files of a format. Errors: AnalysisError UNABLE_TO_INFER_SCHEMA if there is nothing to see."""
+    if format_name == "text":
+        return _TEXT
+    if not paths:
+        raise AnalysisError("UNABLE_TO_INFER_SCHEMA", {"format": format_name.upper()})
+    match format_name:
+        case "json":
+            return infer_json(_json_texts(paths, json_options(options, conf)), json_options(options, conf))
+        case "csv":
+            return infer_csv(paths, csv_options(options, conf))
+        case "parquet":
+            return _parquet(paths, options, conf)
+        case _:
+            return _orc(paths)
+
+
+# -------------------------------------------------------------------------------------------------------------- JSON
+
+
+def infer_json(texts: Iterator[str], options: JsonOptions) -> StructType:
+    """The schema of records, each a JSON text: fields sorted by name, types merged, null-only fields string."""
+    found: DataType = NullType()
+    corrupt = False
+    for text in texts:
+        value = _loaded(text, options)
+        items = value if isinstance(value, list) else [value]
+        for item in items:
+            if not isinstance(item, dict):
+                corrupt = True
+                continue
+            found = merge(found, _json_type(item, options))
+    if corrupt and options.mode == FAILFAST:
+        raise AnalysisError(
+            "_LEGACY_ERROR_TEMP_3102",
+            {"msg": "Malformed records are detected in schema inference. Parse Mode: FAILFAST."},
+        )
+    schema = found if isinstance(found, StructType) else StructType([])
+    if corrupt and options.mode != DROPMALFORMED and options.corrupt_column not in schema.names:
+        schema = StructType([*schema.fields, StructField(options.corrupt_column, StringType(), True)])
+        schema = StructType(sorted(schema.fields, key=lambda f: f.name))
+    return _canonical(schema, options) or StructType([])
+
+
+def _loaded(text: str, options: JsonOptions) -> Any:
+    try:
+        return json.loads(text, parse_float=Decimal)
+    except ValueError:
+        fixed = repaired(text, options.liberties)
+        return None if fixed is None else json.loads(fixed, parse_float=Decimal)
+
+
+def _json_texts(paths: Sequence[str], options: JsonOptions) -> Iterator[str]:
+    for path in paths:
+        if options.multi_line:
+            whole = read_text(path, options.encoding)
+            if whole.lstrip().startswith("["):
+                yield from split_array(whole, options.liberties) or ["\0"]
+            elif whole.strip():
+                yield whole
+            continue
+        for batch in read_lines(path, _LINES, options.line_separator, options.encoding):
+            yield from (line for line in batch.column(0).to_pylist() if line.strip())
+
+
+def _json_type(value: Any, options: JsonOptions) -> DataType:
+    match value:
+        case None:
+            return NullType()
+        case dict():
+            fields = [StructField(k, _json_type(v, options), True) for k, v in sorted(value.items())]
+            return StructType(fields)
+        case list():
+            element: DataType = NullType()
+            for item in value:
+                element = merge(element, _json_type(item, options))
+            return ArrayType(element, True)
+        case _ if options.primitives_as_string:
+            return StringType()
+        case bool():
+            return BooleanType()
+        case int():
+            if -(2**63) <= value < 2**63:
+                return LongType()
+            digits = len(str(abs(value)))
+            return DecimalType(digits, 0) if digits <= 38 else DoubleType()
+        case Decimal() | float():
+            if options.prefers_decimal and isinstance(value, Decimal):
+                _, figures, exponent = value.as_tuple()
+                scale = max(0, -int(exponent))
+                precision = max(len(figures) + max(0, int(exponent)), scale)
+                if precision <= 38:
+                    return DecimalType(precision, scale)
+            return DoubleType()
+        case _:
+            return StringType()
+
+
+def merge(a: DataType, b: DataType) -> DataType:
+    """The type that holds values of both."""
+    if type(a) is type(b) and a == b:
+        return a
+    match a, b:
+        case NullType(), _:
+            return b
+        case _, NullType():
+            return a
+        case StructType(), StructType():
+            by_name = {f.name: f.dataType for f in a.fields}
+            for f in b.fields:
+                by_name[f.name] = merge(by_name.get(f.name, NullType()), f.dataType)
+            return StructType([StructField(name, by_name[name], True) for name in sorted(by_name)])
+        case ArrayType(), ArrayType():
+            return ArrayType(merge(a.elementType, b.elementType), True)
+        case (LongType() | DoubleType() | DecimalType(), LongType() | DoubleType() | DecimalType()):
+            if isinstance(a, DoubleType) or isinstance(b, DoubleType):
+                return DoubleType()
+            x, y = _as_decimal(a), _as_decimal(b)
+            scale = max(x.scale, y.scale)
+            whole = max(x.precision - x.scale, y.precision - y.scale)
+            return DecimalType(whole + scale, scale) if whole + scale <= 38 else DoubleType()
+        case _:
+            return StringType()
+
+
+def _as_decimal(dtype: DataType) -> DecimalType:
+    return dtype if isinstance(dtype, DecimalType) else DecimalType(20, 0)
+
+
+def _canonical(dtype: DataType, options: JsonOptions) -> Any:
+    """Without types that only nulls have; None for what disappears (a struct without fields)."""
+    match dtype:
+        case StructType():
+            kept = []
+            for f in dtype.fields:
+                if options.drop_field_if_all_null and isinstance(f.dataType, NullType):
+                    continue
+                inner = _canonical(f.dataType, options)
+                if inner is not None:
+                    kept.append(StructField(f.name, inner, True))
+            return StructType(kept) if kept else None
+        case ArrayType():
+            inner = _canonical(dtype.elementType, options)
+            return None if inner is None else ArrayType(inner, True)
+        case NullType():
+            return StringType()
+        case _:
+            return dtype
+
+
+# --------------------------------------------------------------------------------------------------------------- CSV
+
+
+def infer_csv(paths: Sequence[str], options: CsvOptions) -> StructType:
+    """Names from the header (or `_c0`, `_c1` …), all strings unless `inferSchema`."""
+    names: list[str] = []
+    types: list[DataType] = []
+    for path in paths:
+        records = read_records(path, options)
+        for number, (fields, _) in enumerate(records):
+            if not names:
+                names = _column_names(fields, options)
+                types = [NullType() for _ in names]
+            if number == 0 and options.header:
+                if not options.infer:
+                    break
+                continue
+            if not options.infer:
+                break
+            for place, value in enumerate(fields[: len(types)]):
+                types[place] = _wider(types[place], value, options)
+    if not names:
+        return StructType([])
+    found = [StringType() if isinstance(t, NullType) or not options.infer else t for t in types]
+    return StructType([StructField(n, t, True) for n, t in zip(names, found, strict=True)])
+
+
+def _column_names(fields: Sequence[str | None], options: CsvOptions) -> list[str]:
+    if not options.header:
+        return [f"_c{i}" for i in range(len(fields))]
+    lower = [(f or "").lower() for f in fields]
+    names = []
+    for place, name in enumerate(fields):
+        if not name:
+            names.append(f"_c{place}")
+        elif lower.count(name.lower()) > 1:
+            names.append(f"{name}{place}")
+        else:
+            names.append(name)
+    return names
+
+
+def _wider(have: DataType, value: str | None, options: CsvOptions) -> DataType:
+    if value is None or value in ("", options.null_value) or isinstance(have, StringType):
+        return have
+    this = _csv_type(value, options)
+    if isinstance(have, NullType) or type(have) is type(this):
+        return this
+    if type(have) in _CSV_ORDER and type(this) in _CSV_ORDER:
+        return max(have, this, key=lambda t: _CSV_ORDER.index(type(t)))
+    if {type(have), type(this)} == {DateType, TimestampType}:
+        return TimestampType() if options.timestamp_format is None else StringType()
+    return StringType()
+
+
+def _csv_type(value: str, options: CsvOptions) -> DataType:
+    if re.fullmatch(r"[+-]?[0-9]+", value):
+        number = int(value)
+        if -(2**31) <= number < 2**31:
+            return IntegerType()
+        return LongType() if -(2**63) <= number < 2**63 else DecimalType(min(len(value.lstrip("+-")), 38), 0)
+    words = ("NaN", "Inf", "-Inf", options.nan_value, options.positive_inf, options.negative_inf)
+    if value in words or re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[dDfF]?", value):
+        return DoubleType()
+    if value.lower() in ("true", "false"):
+        return BooleanType()
+    if options.date_format is None and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+        return DateType()
+    if options.timestamp_format is None and re.fullmatch(
+        r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?(Z|[+-][0-9]{2}:?[0-9]{2})?", value
+    ):
+        return TimestampType()
+    return StringType()
+
+
+# ------------------------------------------------------------------------------------------------------ columnar files
+
+
+def _parquet(paths: Sequence[str], options: Mapping[str, str], conf: Mapping[str, str]) -> StructType:
+    import pyarrow.parquet as pq
+
+    given = {name.lower(): value for name, value in options.items()}
+    everything = given.get("mergeschema", conf.get("spark.sql.parquet.mergeSchema", "false")).lower() == "true"
+    found: StructType | None = None
+    for path in paths if everything else paths[:1]:
+        try:
+            schema = _of_arrow(pq.read_schema(path))
+        except pa.ArrowException as problem:
+            raise AnalysisError("FAILED_READ_FILE.CANNOT_READ_FILE_FOOTER", {"path": path}) from problem
+        if found is None:
+            found = schema
+            continue
+        names = {f.name.lower() for f in found.fields}
+        found = StructType([*found.fields, *(f for f in schema.fields if f.name.lower() not in names)])
+    assert found is not None
+    return found
+
+
+def _orc(paths: Sequence[str]) -> StructType:
+    from pyarrow import orc
+
+    return _of_arrow(orc.ORCFile(paths[0]).schema)
+
+
+def _of_arrow(schema: pa.Schema) -> StructType:
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    metadata = (schema.metadata or {}).get(b"org.apache.spark.sql.parquet.row.metadata")
+    if metadata is not None:
+        known = StructType.fromJson(json.loads(metadata))
+        return StructType([StructField(f.name, f.dataType, True, f.metadata) for f in known.fields])
+    # Parquet's only zoneless clock is a flag that Arrow shows as a missing zone
+    found: StructType = from_arrow_schema(schema, prefer_timestamp_ntz=True)
+    return StructType([StructField(f.name, f.dataType, True) for f in found.fields])
