@@ -9,6 +9,7 @@ usage: word_count.py INPUT_FOLDER WORK_FOLDER
 
 import json
 import sys
+import threading
 
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
@@ -17,8 +18,12 @@ from pyspark.sql.streaming import StreamingQueryListener
 source, work = sys.argv[1], sys.argv[2]
 
 
+telling = threading.Lock()
+
+
 def tell(kind, **what):
-    print(json.dumps({"kind": kind, **what}), flush=True)
+    with telling:  # the queries' threads and the listener's share the output
+        print(json.dumps({"kind": kind, **what}), flush=True)
 
 
 class Reporter(StreamingQueryListener):
