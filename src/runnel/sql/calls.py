@@ -81,6 +81,8 @@ class CallParser(WindowParser):
 
     def _trim(self) -> Expression:
         names = {"BOTH": "trim", "LEADING": "ltrim", "TRAILING": "rtrim"}
+        if self.key_at(2) == ")":
+            return self._name_or_call()
         self.expect("TRIM", "(")
         if self.key in names and self.next_key not in (",", ")", "."):
             name = names[self.advance().text.upper()]

@@ -133,8 +133,8 @@ class Cursor:
 
     def fail_at(self, start: int, condition: str, **parameters: object) -> ParseError:
         """An error about the tokens from number `start` to here."""
-        first = self._tokens[min(start, len(self._tokens) - 1)]
-        last = self._tokens[max(start, self._index - 1)]
+        start = min(start, len(self._tokens) - 1)
+        first, last = self._tokens[start], self._tokens[max(start, self._index - 1)]
         return ParseError(condition, parameters, context=context_at(self.text, first.start, last.end + 1))
 
     @property

@@ -88,7 +88,7 @@ def _parse_type(text: str) -> DataType:
         try:
             return _columns(text)
         except ParseError as other:
-            raise _farther(error, other) from None
+            raise _likelier(text, error, other) from None
 
 
 @lru_cache(maxsize=1024)
@@ -103,7 +103,7 @@ def _parse_schema(text: str) -> StructType:
         try:
             return _as_struct(_only_type(text))
         except ParseError as other:
-            raise _farther(error, other) from None
+            raise _likelier(text, other, error) from None
 
 
 def parse_type_prefix(text: str, start: int) -> tuple[DataType, int]:
@@ -148,11 +148,12 @@ def _as_struct(dtype: DataType) -> StructType:
     return dtype if isinstance(dtype, StructType) else StructType([StructField("value", dtype)])
 
 
-def _farther(error: ParseError, other: ParseError) -> ParseError:
-    """Of the errors of two readings of a text, that of the reading which got farther."""
-    here = -1 if error.context is None else error.context.start
-    there = -1 if other.context is None else other.context.start
-    return other if there > here else error
+def _likelier(text: str, as_type: ParseError, as_columns: ParseError) -> ParseError:
+    """Of the errors of two readings of a text, that of the reading which got farther; one word is a type."""
+    if len(text.split()) == 1 and ":" not in text:
+        return as_type
+    here, there = (-1 if e.context is None else e.context.start for e in (as_type, as_columns))
+    return as_columns if there > here else as_type
 
 
 def _only_type(text: str) -> DataType:

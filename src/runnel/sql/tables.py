@@ -301,6 +301,7 @@ class TableParser(GroupingParser):
         return self.key == QUOTED or (self.is_word() and self.key not in _NOT_TABLE_ALIASES)
 
     def _aliased(self, plan: Relation, otherwise: str = "") -> Relation:
+        start = self.index
         watermark = self._watermark()
         alias = otherwise
         columns: tuple[str, ...] = ()
@@ -319,7 +320,8 @@ class TableParser(GroupingParser):
             case Alias(name=name):
                 plan = WithColumns(child=plan, columns=(column,))
             case _:
-                raise self.fail_at(self.index, "REQUIRES_EXPLICIT_NAME_IN_WATERMARK_CLAUSE", sqlExpr="the expression")
+                shown = self.source(start)
+                raise self.fail_at(start, "REQUIRES_EXPLICIT_NAME_IN_WATERMARK_CLAUSE", sqlExpr=shown)
         return WithWatermark(child=plan, event_time=name, delay=delay)
 
     def _watermark(self) -> tuple[Expression, str] | None:
