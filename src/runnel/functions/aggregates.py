@@ -313,7 +313,7 @@ def _bind_by(name: str) -> Callable[[BindContext, Args], AggregateCall]:
 
 
 def _by_fields(
-    function: str, symbol: str
+    symbol: str,
 ) -> Callable[[LoweringContext, AggregateCall, tuple[str, ...], Over], tuple[Buffer, ...]]:
     extreme = "max" if symbol == ">" else "min"
 
@@ -327,8 +327,15 @@ def _by_fields(
                 f"THEN {new(name)} ELSE {old(name)} END"
             )
 
+        def listed(argument: str) -> str:
+            return over("list", argument, distinct=False)
+
+        # DuckDB's arg_max keeps the first of equal orderings, so the last one is looked up by its position.
+        top = over(extreme, args[1], distinct=False)
+        orders = listed(args[1])
+        last = f"len({orders}) - list_position(list_reverse({orders}), {top}) + 1"
         return (
-            Buffer(value, call.dtype, over(function, f"{args[0]}, {args[1]}", distinct=False), merge(value)),
+            Buffer(value, call.dtype, f"list_extract({listed(args[0])}, {last})", merge(value)),
             Buffer(order, dtype_of(call.args[1]), over(extreme, args[1], distinct=False), merge(order)),
         )
 
@@ -594,8 +601,8 @@ FUNCTIONS: Final[tuple[CatalogueEntry, ...]] = (
     aggregate("first", _bind_position("first"), _position_fields(True), one_of("first"), aliases=("first_value",)),
     aggregate("last", _bind_position("last"), _position_fields(False), one_of("last"), aliases=("last_value",)),
     aggregate("any_value", _bind_position("any_value"), _position_fields(True), one_of("first")),
-    aggregate("max_by", _bind_by("max_by"), _by_fields("arg_max_null", ">"), one_of("valueWithExtremumOrdering")),
-    aggregate("min_by", _bind_by("min_by"), _by_fields("arg_min_null", "<"), one_of("valueWithExtremumOrdering")),
+    aggregate("max_by", _bind_by("max_by"), _by_fields(">"), one_of("valueWithExtremumOrdering")),
+    aggregate("min_by", _bind_by("min_by"), _by_fields("<"), one_of("valueWithExtremumOrdering")),
     _truth("bool_and", "bool_and", "AND", "every"),
     _truth("bool_or", "bool_or", "OR", "some", "any"),
     _bits("bit_and", lambda a, b: f"COALESCE({a} & {b}, {a}, {b})"),

@@ -251,3 +251,10 @@ def calendar_text(sql: str) -> str:
     return (
         f"CASE WHEN ({sql}) IS NOT NULL THEN COALESCE(nullif(concat_ws(' ', {', '.join(parts)}), ''), '0 seconds') END"
     )
+
+
+def to_calendar_interval(sql: str) -> str:
+    """`10 minutes`, `interval 1 day 2 hours`, any case: units with whole or decimal numbers; null for anything else."""
+    shape = r"^\s*(interval\s+)?([+-]?\d+(\.\d+)?\s*[a-z]+\s*)+$"
+    bare = f"regexp_replace({sql}, '^\\s*interval\\s+', '', 'i')"
+    return f"CASE WHEN regexp_matches({sql}, '{shape}', 'i') THEN TRY_CAST({bare} AS INTERVAL) END"

@@ -134,7 +134,7 @@ def can_cast(source: DataType, target: DataType, ansi: bool = True) -> bool:
     if any(isinstance(t, (ArrayType, MapType, StructType)) for t in (source, target)):
         return False
     if is_string(source):
-        return not is_interval(target)
+        return is_calendar(target) or not is_interval(target)
     if is_numeric(source) or is_boolean(source):
         numeric = is_numeric(target) or is_boolean(target)
         return numeric or (isinstance(target, TimestampType) and (is_numeric(source) or not ansi))
@@ -267,6 +267,8 @@ def _from_string(ctx: LoweringContext, sql: str, target: DataType, mode: CastMod
     text = cast_text.STRING
     if is_binary(target):
         return f"encode({sql})"
+    if is_calendar(target):
+        return cast_text.to_calendar_interval(sql)  # null for bad text in every mode, as in Spark
     if is_boolean(target):
         tried = cast_text.to_boolean(sql)
     elif is_integral(target):

@@ -39,11 +39,8 @@ class MemoryStream:
 
         Naive datetimes are taken as UTC.
         """
-        if isinstance(rows, Sequence):
-            names = self.schema.fieldNames()
-            rows = [dict(zip(names, r, strict=True)) if isinstance(r, tuple) else dict(r) for r in rows]
         return self._stream.add_data(rows)
 
     def to_df(self, spark: SparkSession) -> DataFrame:
         """The stream as a frame of this session."""
-        return spark.readStream.format("memory").option("stream", self._stream.key).load()
+        return spark.readStream.format("memory").option("stream", self._stream.id).load()
