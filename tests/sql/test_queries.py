@@ -80,7 +80,7 @@ FIRST, SECOND, THIRD = (select(Empty(), lit(n)) for n in (1, 2, 3))
         ("from t select a", select(TABLE, A)),
         ("select a, b as x, c d from t", select(TABLE, A, named(B, "x"), named(C, "d"))),
         ("select interval, date, end from t", select(TABLE, c("interval"), c("date"), c("end"))),
-        ("select first, value, key, count, offset from t", select(TABLE, *map(c, ["first", "value", "key", "count", "offset"]))),
+        ("select first, value, key, count from t", select(TABLE, c("first"), c("value"), c("key"), c("count"))),
         ("select /*+ broadcast(t) */ a from t", select(TABLE, A)),
         ("select all a from t", select(TABLE, A)),
         ("select distinct a from t", Deduplicate(child=select(TABLE, A), all_columns=True)),
