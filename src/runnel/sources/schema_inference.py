@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
 from pyspark.sql.types import (
-    ArrayType,
     BooleanType,
     DataType,
     DateType,
@@ -28,8 +26,9 @@ from pyspark.sql.types import (
 from runnel.csv_records import read_records
 from runnel.errors import AnalysisError
 from runnel.functions.csv_options import CsvOptions, csv_options
-from runnel.functions.json_options import DROPMALFORMED, FAILFAST, JsonOptions, json_options
-from runnel.functions.json_repair import repaired, split_array
+from runnel.functions.json_inference import infer_json
+from runnel.functions.json_options import JsonOptions, json_options
+from runnel.functions.json_repair import split_array
 from runnel.lines import lines_schema, read_lines, read_text
 
 _LINES: Final = lines_schema("line", "record")
@@ -59,38 +58,6 @@ def infer_schema(
 # -------------------------------------------------------------------------------------------------------------- JSON
 
 
-def infer_json(texts: Iterator[str], options: JsonOptions) -> StructType:
-    """The schema of records, each a JSON text: fields sorted by name, types merged, null-only fields string."""
-    found: DataType = NullType()
-    corrupt = False
-    for text in texts:
-        value = _loaded(text, options)
-        items = value if isinstance(value, list) else [value]
-        for item in items:
-            if not isinstance(item, dict):
-                corrupt = True
-                continue
-            found = merge(found, _json_type(item, options))
-    if corrupt and options.mode == FAILFAST:
-        raise AnalysisError(
-            "_LEGACY_ERROR_TEMP_3102",
-            {"msg": "Malformed records are detected in schema inference. Parse Mode: FAILFAST."},
-        )
-    schema = found if isinstance(found, StructType) else StructType([])
-    if corrupt and options.mode != DROPMALFORMED and options.corrupt_column not in schema.names:
-        schema = StructType([*schema.fields, StructField(options.corrupt_column, StringType(), True)])
-        schema = StructType(sorted(schema.fields, key=lambda f: f.name))
-    return _canonical(schema, options) or StructType([])
-
-
-def _loaded(text: str, options: JsonOptions) -> Any:
-    try:
-        return json.loads(text, parse_float=Decimal)
-    except ValueError:
-        fixed = repaired(text, options.liberties)
-        return None if fixed is None else json.loads(fixed, parse_float=Decimal)
-
-
 def _json_texts(paths: Sequence[str], options: JsonOptions) -> Iterator[str]:
     for path in paths:
         if options.multi_line:
@@ -102,91 +69,6 @@ def _json_texts(paths: Sequence[str], options: JsonOptions) -> Iterator[str]:
             continue
         for batch in read_lines(path, _LINES, options.line_separator, options.encoding):
             yield from (line for line in batch.column(0).to_pylist() if line.strip())
-
-
-def _json_type(value: Any, options: JsonOptions) -> DataType:
-    match value:
-        case None:
-            return NullType()
-        case dict():
-            fields = [StructField(k, _json_type(v, options), True) for k, v in sorted(value.items())]
-            return StructType(fields)
-        case list():
-            element: DataType = NullType()
-            for item in value:
-                element = merge(element, _json_type(item, options))
-            return ArrayType(element, True)
-        case _ if options.primitives_as_string:
-            return StringType()
-        case bool():
-            return BooleanType()
-        case int():
-            if -(2**63) <= value < 2**63:
-                return LongType()
-            digits = len(str(abs(value)))
-            return DecimalType(digits, 0) if digits <= 38 else DoubleType()
-        case Decimal() | float():
-            if options.prefers_decimal and isinstance(value, Decimal):
-                _, figures, exponent = value.as_tuple()
-                scale = max(0, -int(exponent))
-                precision = max(len(figures) + max(0, int(exponent)), scale)
-                if precision <= 38:
-                    return DecimalType(precision, scale)
-            return DoubleType()
-        case _:
-            return StringType()
-
-
-def merge(a: DataType, b: DataType) -> DataType:
-    """The type that holds values of both."""
-    if type(a) is type(b) and a == b:
-        return a
-    match a, b:
-        case NullType(), _:
-            return b
-        case _, NullType():
-            return a
-        case StructType(), StructType():
-            by_name = {f.name: f.dataType for f in a.fields}
-            for f in b.fields:
-                by_name[f.name] = merge(by_name.get(f.name, NullType()), f.dataType)
-            return StructType([StructField(name, by_name[name], True) for name in sorted(by_name)])
-        case ArrayType(), ArrayType():
-            return ArrayType(merge(a.elementType, b.elementType), True)
-        case (LongType() | DoubleType() | DecimalType(), LongType() | DoubleType() | DecimalType()):
-            if isinstance(a, DoubleType) or isinstance(b, DoubleType):
-                return DoubleType()
-            x, y = _as_decimal(a), _as_decimal(b)
-            scale = max(x.scale, y.scale)
-            whole = max(x.precision - x.scale, y.precision - y.scale)
-            return DecimalType(whole + scale, scale) if whole + scale <= 38 else DoubleType()
-        case _:
-            return StringType()
-
-
-def _as_decimal(dtype: DataType) -> DecimalType:
-    return dtype if isinstance(dtype, DecimalType) else DecimalType(20, 0)
-
-
-def _canonical(dtype: DataType, options: JsonOptions) -> Any:
-    """Without types that only nulls have; None for what disappears (a struct without fields)."""
-    match dtype:
-        case StructType():
-            kept = []
-            for f in dtype.fields:
-                if options.drop_field_if_all_null and isinstance(f.dataType, NullType):
-                    continue
-                inner = _canonical(f.dataType, options)
-                if inner is not None:
-                    kept.append(StructField(f.name, inner, True))
-            return StructType(kept) if kept else None
-        case ArrayType():
-            inner = _canonical(dtype.elementType, options)
-            return None if inner is None else ArrayType(inner, True)
-        case NullType():
-            return StringType()
-        case _:
-            return dtype
 
 
 # --------------------------------------------------------------------------------------------------------------- CSV
