@@ -116,7 +116,7 @@ class CallParser(WindowParser):
 
     def _unit_call(self, key: str) -> Expression:
         self.expect(key, "(")
-        unit = text_literal(self.name().upper())
+        unit = text_literal(self.name())
         self.expect(",")
         first = self.expression()
         self.expect(",")
