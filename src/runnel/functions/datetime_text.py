@@ -12,6 +12,9 @@ from runnel.functions.registry import LoweringContext
 _ZONED = r"'[0-9:.] *(Z|[A-Za-z][A-Za-z0-9_+/:-]*|[+-][0-9]{1,2}(:?[0-9]{2}){0,2})\s*$'"
 _REGION = "' ?([A-Za-z]+/[A-Za-z0-9_+/-]+|[A-Z]{3,4})\\s*$'"
 
+_DENIED = r"'[-0-9][T ]24|T\s*$|:[0-9.]+ *[A-Z]*[+-](19|[2-9][0-9]|18:?(0[1-9]|[1-9][0-9]))(:?[0-9]{2})*\s*$'"
+"""Hour 24, nothing after the T, offsets beyond 18 hours."""
+
 
 def parse_date(context: LoweringContext, text: str, pattern: str | None) -> str:
     """SQL of the DATE in `text`, null where it is none. Without a pattern ISO forms, and whole numbers as days."""
@@ -34,13 +37,16 @@ def parse_timestamp(
         return parse_sql(parser_of(check_pattern(pattern, parsing=True)), text, instant)
     if not with_zone:
         other = (
-            f"CASE WHEN position(':' IN {text}) = 0 OR NOT regexp_matches(substr({text}, position(':' IN {text})), "
+            f"CASE WHEN regexp_matches({text}, {_DENIED}) THEN NULL WHEN position(':' IN {text}) = 0 OR NOT regexp_matches(substr({text}, position(':' IN {text})), "
             f"{_ZONED}) THEN {cast_text.to_timestamp_ntz(text)} END"
         )
         return f"CASE {_quick(text, '', '{}')} ELSE {other} END"
     slow = cast_text.to_timestamp(_InZone(context, zone), text) if zone else cast_text.to_timestamp(context, text)
     known = f"list_contains({_zones()}, regexp_extract({text}, {_REGION}, 1))"
-    guarded = f"CASE WHEN NOT regexp_matches({text}, {_REGION}) OR {known} THEN {slow} END"
+    guarded = (
+        f"CASE WHEN regexp_matches({text}, {_DENIED}) THEN NULL "
+        f"WHEN NOT regexp_matches({text}, {_REGION}) OR {known} THEN {slow} END"
+    )
     return f"CASE {quick_timestamp(context, text, zone)} ELSE {guarded} END"
 
 

@@ -134,7 +134,8 @@ class Converter:
                 return self._let(
                     number,
                     lambda v: (
-                        f"CASE WHEN regexp_full_match({v}, {_DECIMAL}) THEN TRY_CAST({v} AS {type_sql(dtype)}) END"
+                        f"CASE WHEN regexp_matches({v}, '[eE]-[0-9]{{3}}') THEN CAST(0 AS {type_sql(dtype)}) "
+                        f"WHEN regexp_full_match({v}, {_DECIMAL}) THEN TRY_CAST({v} AS {type_sql(dtype)}) END"
                     ),
                 )
             case BinaryType():
