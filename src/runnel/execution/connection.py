@@ -1,4 +1,4 @@
-"""The session's DuckDB: one in-memory database, a cursor for each statement's user."""
+"""The session's DuckDB: in-memory databases, a cursor for each statement."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import duckdb
 
 
 class Engine:
-    """One in-memory database of a session.
+    """The in-memory databases of a session: one whose statements use all threads, one whose statements use one.
 
-    Every cursor is a connection of its own to the same database: registered tables and prepared statements are a
-    cursor's, native and Python functions the database's. A cursor serves one thread at a time. DuckDB neither fetches
-    extensions from the network nor reads settings of the environment here.
+    Statements read nothing but what is bound to them, so it does not show which database runs them. Every cursor is a
+    connection of its own: registered tables and prepared statements are a cursor's, Python functions a database's. A
+    cursor serves one thread at a time. DuckDB neither fetches extensions from the network nor reads settings of the
+    environment here.
     """
 
     def __init__(self, threads: int | None = None, memory_limit: str | None = None) -> None:
@@ -28,22 +29,22 @@ class Engine:
             config["threads"] = threads
         if memory_limit is not None:
             config["memory_limit"] = memory_limit
-        self._root = duckdb.connect(":memory:", config=config)
+        self._parallel = duckdb.connect(":memory:", config=config)
+        found = self._parallel.execute("SELECT current_setting('threads')").fetchone()
+        assert found is not None
+        self.threads = int(found[0])
+        """How many threads a statement may use."""
+        self._single = self._parallel
+        if self.threads > 1:
+            self._single = duckdb.connect(":memory:", config={**config, "threads": 1})
         self._lock = threading.Lock()
         self._cursors: list[duckdb.DuckDBPyConnection] = []
         self._closed = False
 
-    @property
-    def threads(self) -> int:
-        """How many threads a statement may use."""
-        found = self._root.execute("SELECT current_setting('threads')").fetchone()
-        assert found is not None
-        return int(found[0])
-
-    def cursor(self) -> duckdb.DuckDBPyConnection:
-        """A new connection to the database. Give it back with `release`; `close` closes those still open."""
+    def cursor(self, *, parallel: bool = True) -> duckdb.DuckDBPyConnection:
+        """A new connection. Give it back with `release`; `close` closes those still open."""
         with self._lock:
-            cursor = self._root.cursor()
+            cursor = (self._parallel if parallel else self._single).cursor()
             self._cursors.append(cursor)
             return cursor
 
@@ -61,7 +62,7 @@ class Engine:
                 cursor.interrupt()
 
     def close(self) -> None:
-        """Closes all cursors and the database; closing twice is allowed."""
+        """Closes all cursors and the databases; closing twice is allowed."""
         with self._lock:
             cursors, self._cursors = self._cursors, []
             closed, self._closed = self._closed, True
@@ -69,7 +70,8 @@ class Engine:
             return
         for cursor in cursors:
             cursor.close()
-        self._root.close()
+        self._single.close()
+        self._parallel.close()
 
     def __enter__(self) -> Self:
         return self

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
 _STATEMENT = "fragment"
+PARALLEL_ROWS = 20_000
+"""From how many input rows on a statement is worth several threads."""
 
 
 class _Served:
@@ -40,13 +42,55 @@ class _Served:
 
 
 class PreparedFragment:
-    """One prepared statement with a connection of its own. Used by one thread at a time; close it after use."""
+    """A statement that is prepared once and executed for every batch. Used by one thread at a time; close it after use.
+
+    Small batches are executed by one thread: handing a few rows from thread to thread costs more than the work itself.
+    The statement for large ones, and the other way round, is prepared when it is first needed.
+    """
 
     def __init__(self, engine: Engine, fragment: Fragment) -> None:
         """Registers, prepares. Errors: RunnelError if DuckDB refuses the statement (a bug in its lowering)."""
         self.fragment = fragment
         self._engine = engine
-        self._cursor = engine.cursor()
+        self._statements: dict[bool, _Statement] = {}
+        self._statement(parallel=not fragment.inputs)
+
+    def _statement(self, *, parallel: bool) -> _Statement:
+        parallel = parallel or self._engine.threads == 1
+        found = self._statements.get(parallel)
+        if found is None:
+            found = self._statements[parallel] = _Statement(self._engine, self.fragment, parallel=parallel)
+        return found
+
+    def run(self, inputs: Sequence[pa.Table] = (), parameters: Mapping[str, int] | None = None) -> pa.Table:
+        """One execution.
+
+        inputs: by index, each in the physical types and order of its declared schema; names do not matter. Only those
+        that the fragment reads are looked at. parameters: at least those that the fragment names.
+        Returns the rows in the fragment's schema: Spark's names (which may repeat) and physical types, not in any order
+        but a Sort's. Errors: RunnelError.
+        """
+        large = not self.fragment.inputs or any(table.num_rows >= PARALLEL_ROWS for table in inputs)
+        return self._statement(parallel=large).run(inputs, parameters)
+
+    def interrupt(self) -> None:
+        """Breaks off an execution that another thread is in; it fails with an error there."""
+        for statement in list(self._statements.values()):
+            statement.interrupt()
+
+    def close(self) -> None:
+        """Closes the statement's connections and forgets its functions; closing twice is allowed."""
+        for statement in self._statements.values():
+            statement.close()
+
+
+class _Statement:
+    """A fragment prepared on a connection of its own."""
+
+    def __init__(self, engine: Engine, fragment: Fragment, *, parallel: bool) -> None:
+        self.fragment = fragment
+        self._engine = engine
+        self._cursor = engine.cursor(parallel=parallel)
         self._raised = RaisedInPython()
         self._inputs: dict[int, _Served] = {}
         self._empty: dict[int, pa.Table] = {}
@@ -76,13 +120,6 @@ class PreparedFragment:
             self._cursor.execute(f"PREPARE {_STATEMENT} AS {fragment.sql}")
 
     def run(self, inputs: Sequence[pa.Table] = (), parameters: Mapping[str, int] | None = None) -> pa.Table:
-        """One execution.
-
-        inputs: by index, each in the physical types and order of its declared schema; names do not matter. Only those
-        that the fragment reads are looked at. parameters: at least those that the fragment names.
-        Returns the rows in the fragment's schema: Spark's names (which may repeat) and physical types, not in any order
-        but a Sort's. Errors: RunnelError.
-        """
         fragment = self.fragment
         for index, served in self._inputs.items():
             if index >= len(inputs):
@@ -100,11 +137,9 @@ class PreparedFragment:
         return conform(table, fragment.schema)
 
     def interrupt(self) -> None:
-        """Breaks off an execution that another thread is in; it fails with an error there."""
         self._cursor.interrupt()
 
     def close(self) -> None:
-        """Closes the statement's connection and forgets its functions; closing twice is allowed."""
         names, self._functions = self._functions, []
         for name in names:
             self._cursor.remove_function(name)

@@ -121,6 +121,29 @@ class StreamingAggregation:
         """
         lowering = RelationLowering(self.options)
         inputs = self._merge_inputs()
+        source = lowering.relation(StageInput(index=0, attributes=inputs))
+        return lowering.finish(f"SELECT {self._merged(lowering, inputs)} FROM ({source})", self.buffer_schema)
+
+    @property
+    def merge_final_input_schema(self) -> StructType:
+        """The keys, then what `merge_input_schema` says."""
+        return schema_of(self.keys + self._merge_inputs())
+
+    def merge_final(self) -> Fragment:
+        """`merge` and `final` in one statement: rows of `merge_final_input_schema` (input 0) to the buffers to store,
+        then the Aggregate's output. One row out for one in, in the same order.
+        """
+        lowering = RelationLowering(self.options)
+        inputs = self._merge_inputs()
+        source = lowering.relation(StageInput(index=0, attributes=self.keys + inputs))
+        keys = "".join(f"{column(k)}, " for k in self.keys)
+        merged = f"SELECT {keys}{self._merged(lowering, inputs)} FROM ({source})"
+        buffers = "".join(f"{column(b)}, " for b in self.buffers)
+        schema = StructType([*self.buffer_schema.fields, *schema_of(self.aggregate.output).fields])
+        return lowering.finish(f"SELECT {buffers}{self._results(lowering)} FROM ({merged})", schema)
+
+    def _merged(self, lowering: RelationLowering, inputs: tuple[Attribute, ...]) -> str:
+        """The select list of the merged buffers over `_merge_inputs`."""
         found, pairs = inputs[0], len(self.buffers)
         sources = {f: (inputs[1 + i], inputs[1 + pairs + i]) for i, f in enumerate(self.buffers)}
         items = []
@@ -131,8 +154,19 @@ class StreamingAggregation:
                 merged = buffer.merge(old.__getitem__, new.__getitem__)
                 chosen = f"CASE WHEN {column(found)} THEN {merged} ELSE {column(sources[attribute][1])} END"
                 items.append(f"CAST({chosen} AS {duckdb_type(attribute.dtype)}) AS {column(attribute)}")
-        source = lowering.relation(StageInput(index=0, attributes=inputs))
-        return lowering.finish(f"SELECT {', '.join(items) or 1} FROM ({source})", self.buffer_schema)
+        return ", ".join(items) or "1"
+
+    def _results(self, lowering: RelationLowering) -> str:
+        """The select list of the Aggregate's output over keys and buffers."""
+        results = []
+        for call in self._calls:
+            if call.function.final is None:
+                raise internal_error(f"{call.function.name} has buffers and no result.")
+            results.append((call.call, call.function.final(lowering.expressions, call.call, call.columns)))
+        lowering.expressions.results = tuple(results)
+        select = lowering.named(self.aggregate.aggregates)
+        lowering.expressions.results = ()
+        return select
 
     @property
     def reduce_input_schema(self) -> StructType:
@@ -177,14 +211,7 @@ class StreamingAggregation:
         """
         lowering = RelationLowering(self.options)
         source = lowering.relation(StageInput(index=0, attributes=self.keys + self.buffers))
-        results = []
-        for call in self._calls:
-            if call.function.final is None:
-                raise internal_error(f"{call.function.name} has buffers and no result.")
-            results.append((call.call, call.function.final(lowering.expressions, call.call, call.columns)))
-        lowering.expressions.results = tuple(results)
-        select = lowering.named(self.aggregate.aggregates)
-        lowering.expressions.results = ()
+        select = self._results(lowering)
         lowering.substitutes[id(self.aggregate)] = f"SELECT {select} FROM ({source})"
         return lowering.fragment(self.aggregate if above is None else above)
 

@@ -38,6 +38,7 @@ class AggregateOperator:
         self.metrics = OperatorMetrics()
         self._store: KeyedStore
         self._merge: RunFragment
+        self._merge_final: RunFragment
         self._final: RunFragment
 
     @property
@@ -58,7 +59,10 @@ class AggregateOperator:
     def open(self, stores: Mapping[str, KeyedStore], prepare: Prepare) -> None:
         self._store = stores["default"]
         self._merge = prepare(self._aggregation.merge())
-        self._final = prepare(self._aggregation.final())
+        self._merge_final = prepare(self._aggregation.merge_final())
+        final = self._aggregation.final()
+        self._final = prepare(final)
+        self._nothing = arrow_schema(final.schema).empty_table()
 
     def process(self, inputs: Sequence[pa.Table], batch: OperatorBatch) -> pa.Table:
         metrics = self.metrics = OperatorMetrics()
@@ -66,14 +70,13 @@ class AggregateOperator:
         late_below = None if complete else batch.late_watermark_ms
         partial, metrics.num_rows_dropped_by_watermark = without_late(inputs[0], self._event_time, late_below)
         started = time.perf_counter()
-        changed = self._store_merged(partial, batch)
+        given_out = self._store_merged(partial, batch)
         metrics.num_rows_updated = partial.num_rows
         metrics.all_updates_ms = round((time.perf_counter() - started) * 1000)
         if complete:
             return self._finals(self._store.all_slots(), batch)
         started = time.perf_counter()
         expired = self._expired(batch)
-        given_out = self._final([changed], batch.parameters) if batch.output_mode == "update" else None
         if given_out is None:
             given_out = self._finals(expired, batch)
         self._store.remove(expired)
@@ -81,20 +84,23 @@ class AggregateOperator:
         metrics.all_removals_ms = round((time.perf_counter() - started) * 1000)
         return given_out
 
-    def _store_merged(self, partial: pa.Table, batch: OperatorBatch) -> pa.Table:
-        """Stores the groups of a partial table, merged with what is there; the groups as they are now."""
+    def _store_merged(self, partial: pa.Table, batch: OperatorBatch) -> pa.Table | None:
+        """Stores the groups of a partial table, merged with what is there; in update mode, their results."""
         keys = partial.select(range(self._num_keys))
         fresh = partial.select(range(self._num_keys, partial.num_columns))
         slots = self._store.find(keys)
         found = slots >= 0
-        if found.any():
-            old = self._store.gather(slots)
-            aligned = pa.table(
-                [pa.array(found), *old.columns, *fresh.columns], names=_numbered(1 + 2 * fresh.num_columns)
-            )
-            fresh = self._merge([aligned], batch.parameters)
+        results = None
+        width = fresh.num_columns
+        if batch.output_mode == "update":
+            columns = [*keys.columns, pa.array(found), *self._store.gather(slots).columns, *fresh.columns]
+            both = self._merge_final([pa.table(columns, names=_numbered(len(columns)))], batch.parameters)
+            fresh, results = both.select(range(width)), both.select(range(width, both.num_columns))
+        elif found.any():
+            columns = [pa.array(found), *self._store.gather(slots).columns, *fresh.columns]
+            fresh = self._merge([pa.table(columns, names=_numbered(len(columns)))], batch.parameters)
         self._store.upsert(keys, fresh, slots)
-        return pa.table([*keys.columns, *fresh.columns], names=_numbered(partial.num_columns))
+        return results
 
     def _expired(self, batch: OperatorBatch) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         if self._event_time is None or batch.eviction_watermark_ms is None:
@@ -102,6 +108,8 @@ class AggregateOperator:
         return self._store.scan_expired(batch.eviction_watermark_ms * 1000)
 
     def _finals(self, slots: np.ndarray[tuple[int], np.dtype[np.int64]], batch: OperatorBatch) -> pa.Table:
+        if not len(slots) and self._num_keys:
+            return self._nothing
         names = [*self._store.key_schema.names, *self._store.value_schema.names]
         return self._final([self._store.gather(slots, names)], batch.parameters)
 
