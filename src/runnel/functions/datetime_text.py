@@ -37,7 +37,8 @@ def parse_timestamp(
         return parse_sql(parser_of(check_pattern(pattern, parsing=True)), text, instant)
     if not with_zone:
         other = (
-            f"CASE WHEN regexp_matches({text}, {_DENIED}) THEN NULL WHEN position(':' IN {text}) = 0 OR NOT regexp_matches(substr({text}, position(':' IN {text})), "
+            f"CASE WHEN regexp_matches({text}, {_DENIED}) THEN NULL "
+            f"WHEN position(':' IN {text}) = 0 OR NOT regexp_matches(substr({text}, position(':' IN {text})), "
             f"{_ZONED}) THEN {cast_text.to_timestamp_ntz(text)} END"
         )
         return f"CASE {_quick(text, '', '{}')} ELSE {other} END"

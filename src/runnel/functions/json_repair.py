@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import pyarrow as pa
-from pyspark.sql.types import StringType
 
 from runnel.plan.expressions import PythonFunction
 
@@ -268,5 +267,3 @@ def _over_arrays(liberties: Liberties) -> Callable[[pa.Array], pa.Array]:
 
 SCALAR_ARROW: Final = 250
 """PythonEvalType.SQL_SCALAR_ARROW_UDF: Arrow arrays in, an Arrow array out."""
-
-RESULT: Final = StringType()

@@ -67,7 +67,15 @@ def _select(
     parsed = f"json_transform({checked}, {text_literal(structure(fields))})" if fields.fields else "NULL"
     source = f"(SELECT *, {parsed} AS s, {checked} IS NULL AS bad FROM {lines})"
     converter = Converter(context, options)
-    converted = dict(zip(wanted, converter.fields("s", fields), strict=True))
+    # each field's text is a column of its own, since it is looked at several times
+    texts = [
+        f", CAST(struct_extract(s, {text_literal(f.name)}) AS VARCHAR) AS x{place}"
+        for place, f in zip(wanted, fields.fields, strict=True)
+    ]
+    source = f"(SELECT *{''.join(texts)} FROM {source})"
+    converted = {
+        place: converter.convert(f"x{place}", f.dataType) for place, f in zip(wanted, fields.fields, strict=True)
+    }
     values = {place: converted[place].value for place in wanted}
     shown = f"rtrim(coalesce({column(record)}, {column(line)}), chr(10))"
     where = ""

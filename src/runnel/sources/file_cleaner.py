@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fnmatch
 import logging
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from runnel.checkpoint.compactible_log import SINK_LOG_NAME
 from runnel.errors import IllegalArgumentError, UnsupportedOperationError
@@ -70,10 +72,8 @@ class FileCleaner:
 
 def _overlap(pattern: str, archive: str) -> bool:
     """Whether the pattern and the archive's path match at the smaller of both depths."""
-    import fnmatch
-
     for plain in expand_braces(os.path.abspath(pattern)):  # noqa: PTH100
-        source, target = plain.split(os.sep), archive.split(os.sep)
+        source, target = Path(plain).parts, Path(archive).parts
         depth = min(len(source), len(target))
         if all(fnmatch.fnmatchcase(t, s) for s, t in zip(source[:depth], target[:depth], strict=True)):
             return True

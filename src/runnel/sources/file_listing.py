@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
+from pathlib import Path
 from typing import Final
 
 from pyspark.sql.types import DataType, StructField, StructType
@@ -110,8 +111,7 @@ class Lister:
         if self.recursive:
             return Found(entry, root, Placed(root, ()))
         top = os.path.abspath(uri_to_path(self._base)) if self._base else base  # noqa: PTH100
-        between = os.path.relpath(os.path.dirname(entry.path), top).split(os.sep)  # noqa: PTH120
-        return Found(entry, root, place(top, [] if between == ["."] else between))
+        return Found(entry, root, place(top, Path(os.path.relpath(os.path.dirname(entry.path), top)).parts))  # noqa: PTH120
 
     def _directory(self, path: str) -> _Directory:
         try:

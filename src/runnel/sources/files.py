@@ -11,6 +11,7 @@ import json
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pyspark.sql.types import StructType
@@ -196,10 +197,8 @@ class FileStreamSource:
         root = next((r for r in self._lister.paths if path.startswith(r + os.sep)), None)
         if self._lister.recursive:
             return Placed(os.path.dirname(path), ())  # noqa: PTH120
-        if root is None:
-            return place("", os.path.dirname(path).split(os.sep))  # noqa: PTH120
-        between = os.path.relpath(os.path.dirname(path), root).split(os.sep)  # noqa: PTH120
-        return place(root, [] if between == ["."] else between)
+        directory = Path(path).parent
+        return place(root or "", directory.relative_to(root).parts if root else directory.parts)
 
     def _partition_columns(self, placed: Sequence[Placed]) -> tuple[str, ...]:
         """The schema's fields that directories name."""

@@ -50,7 +50,7 @@ class RateSource:
     supports_available_now = False
 
     def __init__(self, options: dict[str, str], context: SourceContext) -> None:
-        """Errors: IllegalArgumentError for options; RunnelStateError if the creation time in the checkpoint is unreadable."""
+        """Errors: IllegalArgumentError for options; RunnelStateError for an unreadable creation time."""
         given = lowered(options)
         self._rate = _number(given, "rowsPerSecond", 1, 1)
         self._partitions = _number(given, "numPartitions", context.default_parallelism, 1)
