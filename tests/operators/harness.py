@@ -50,12 +50,14 @@ class Driver:
         self.statements.append(statement)
         return statement.run
 
-    def run(self, tables: Sequence[pa.Table], *, watermark_ms: int | None = None) -> list[dict[str, Any]]:
-        """One batch at this watermark; the rows given out."""
+    def run(
+        self, tables: Sequence[pa.Table], *, watermark_ms: int | None = None, timestamp_ms: int = 0
+    ) -> list[dict[str, Any]]:
+        """One batch at this watermark and time; the rows given out."""
         self.previous_ms, self.watermark_ms = self.watermark_ms, watermark_ms
         late = self.previous_ms if self.previous_ms is not None else (0 if watermark_ms is not None else None)
-        parameters: Mapping[str, int] = {"batch_timestamp_us": 0, "batch_id": self.batch_id}
-        batch = OperatorBatch(self.batch_id, 0, self.output_mode, late, watermark_ms, parameters)
+        parameters: Mapping[str, int] = {"batch_timestamp_us": timestamp_ms * 1000, "batch_id": self.batch_id}
+        batch = OperatorBatch(self.batch_id, timestamp_ms, self.output_mode, late, watermark_ms, parameters)
         made = [statement(tables, parameters) for statement in self.inputs]
         out = self.plan.operator.process(made, batch)
         self.batch_id += 1

@@ -31,6 +31,7 @@ from runnel.plan.relations import (
     DropNa,
     FileScan,
     FillNa,
+    FlatMapGroupsWithState,
     GroupMap,
     Hint,
     LocalData,
@@ -48,6 +49,7 @@ from runnel.plan.relations import (
     TableValuedFunction,
     ToDF,
     ToSchema,
+    TransformWithState,
     Unpivot,
     WithColumns,
     WithColumnsRenamed,
@@ -85,7 +87,9 @@ def _node_resolved(node: Relation) -> bool:
         case LocalData() | FileScan() | StreamingScan():
             if not node.attributes and node.schema.fields:
                 return False
-        case Range() | SetOperation() | MapPartitions() | GroupMap():
+        case (
+            Range() | SetOperation() | MapPartitions() | GroupMap() | FlatMapGroupsWithState() | TransformWithState()
+        ):
             if not node.attributes:
                 return False
         case WithWatermark(attribute=None) | Deduplicate(keys=()):

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from pyspark.sql.types import IntegerType, LongType, StringType, StructField, StructType
 
-from runnel.analysis import aggregates, joins, names, surface
+from runnel.analysis import aggregates, joins, names, surface, user_state
 from runnel.analysis.context import AnalysisContext
 from runnel.analysis.expressions import Resolver
 from runnel.analysis.frames import Frame, expose, hidden_of
@@ -47,6 +47,7 @@ from runnel.plan.relations import (
     FileScan,
     FillNa,
     Filter,
+    FlatMapGroupsWithState,
     Generate,
     GroupMap,
     Hint,
@@ -67,12 +68,14 @@ from runnel.plan.relations import (
     Sample,
     SetOperation,
     Sort,
+    StageInput,
     StreamingScan,
     SubqueryAlias,
     TableValuedFunction,
     Tail,
     ToDF,
     ToSchema,
+    TransformWithState,
     Unary,
     Unpivot,
     WithColumns,
@@ -128,6 +131,8 @@ class Analyzer:
             case SetOperation():
                 frames = [self.frame(i) for i in node.inputs]
                 frame = joins.set_operation(self._resolver(frames[0]), frames, node)
+            case TransformWithState():
+                frame = self._transform_with_state(node)
             case WithCTE():
                 frame = self._with(node)
             case NamedTable():
@@ -143,7 +148,7 @@ class Analyzer:
             case Range():
                 identifier = Attribute("id", LongType(), False, new_expr_id())
                 frame = _leaf_frame(replace(node, attributes=(identifier,)))
-            case Empty():
+            case Empty() | StageInput():
                 frame = _leaf_frame(node)
             case _:
                 raise unsupported(f"the relation {type(node).__name__}")
@@ -200,6 +205,12 @@ class Analyzer:
         added = tuple(replace(a, qualifier=qualifier) for a in made.attributes)
         return Frame(made, (*left.columns, *added), left.hidden, inputs=(left,))
 
+    def _transform_with_state(self, node: TransformWithState) -> Frame:
+        frame = self.frame(node.child)
+        initial = None if node.initial is None else self.frame(node.initial)
+        over_initial = None if initial is None else self._resolver(initial)
+        return user_state.transform_with_state(self._resolver(frame), over_initial, frame, initial, node)
+
     def _table_function(self, node: TableValuedFunction) -> Frame:
         frame = _leaf_frame(Empty())
         resolver = self._resolver(frame)
@@ -245,6 +256,8 @@ class Analyzer:
                 return frame.derive(replace(node, child=frame.plan, metrics=resolved))
             case MapPartitions(schema=schema) | GroupMap(schema=schema):
                 return self._python(frame, node, schema)
+            case FlatMapGroupsWithState():
+                return user_state.flat_map_groups_with_state(self._resolver(frame), frame, node)
             case Generate():
                 return self._generate(frame, node)
             case ParseText():

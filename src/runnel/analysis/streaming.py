@@ -24,6 +24,7 @@ from runnel.plan.expressions import (
 from runnel.plan.relations import (
     Aggregate,
     Deduplicate,
+    FlatMapGroupsWithState,
     Join,
     Limit,
     Offset,
@@ -53,9 +54,11 @@ def check_streaming(plan: Relation, output_mode: str, conf: Mapping[str, str]) -
         raise AnalysisError("STREAMING_OUTPUT_MODE.INVALID", outputMode=output_mode)
     if not _enabled(conf, "unsupportedOperationCheck"):
         return
+    _check_one_apply_with_state(plan)
     _check_output_mode(plan, mode)
     if _enabled(conf, "statefulOperator.checkCorrectness.enabled"):
         _check_chains(plan, mode)
+    _check_apply_with_state(plan, mode)
     for node in _upwards(plan):
         if node.is_streaming:
             for check in OPERATOR_CHECKS:
@@ -63,9 +66,11 @@ def check_streaming(plan: Relation, output_mode: str, conf: Mapping[str, str]) -
 
 
 def check_batch(plan: Relation) -> None:
-    """Raises if a streaming frame is used where only a batch frame can be (show, collect, count …)."""
+    """Raises if a streaming frame is used where only a batch frame can be (show, collect, count …), or the reverse."""
     if plan.is_streaming:
         raise _unsupported("Queries with streaming sources must be executed with writeStream.start().")
+    if any(isinstance(node, FlatMapGroupsWithState) for node in walk_relations(plan)):
+        raise AnalysisError("_LEGACY_ERROR_TEMP_3176")
 
 
 def _enabled(conf: Mapping[str, str], name: str) -> bool:
@@ -120,7 +125,7 @@ def _is_stateful(node: Relation) -> bool:
     if not node.is_streaming:
         return False
     match node:
-        case Aggregate():
+        case Aggregate() | FlatMapGroupsWithState():
             return True
         case Join(left=left, right=right):
             return left.is_streaming and right.is_streaming
@@ -131,7 +136,13 @@ def _is_stateful(node: Relation) -> bool:
 
 
 def _may_emit_late(node: Relation, mode: str) -> bool:
-    return isinstance(node, Aggregate) and node.is_streaming and mode != APPEND
+    match node:
+        case Aggregate():
+            return node.is_streaming and mode != APPEND
+        case FlatMapGroupsWithState(timeout="EventTimeTimeout"):
+            return node.is_streaming
+        case _:
+            return False
 
 
 def _check_chains(plan: Relation, mode: str) -> None:
@@ -166,6 +177,32 @@ def _check_deduplicate(node: Relation, mode: str) -> None:
         raise _unsupported(
             "dropDuplicatesWithinWatermark is not supported on streaming DataFrames/Datasets without watermark"
         )
+
+
+def _check_one_apply_with_state(plan: Relation) -> None:
+    if sum(isinstance(n, FlatMapGroupsWithState) and n.is_streaming for n in walk_relations(plan)) > 1:
+        raise _unsupported("Multiple applyInPandasWithStates are not supported on streaming DataFrames/Datasets")
+
+
+def _check_apply_with_state(plan: Relation, mode: str) -> None:
+    """Of a whole plan: the function's mode against the query's and the aggregations, its timeout against watermarks."""
+    aggregates = _aggregates(plan)
+    for node in walk_relations(plan):
+        if not isinstance(node, FlatMapGroupsWithState) or not node.is_streaming:
+            continue
+        name = f"applyInPandasWithState in {node.output_mode} mode is not supported"
+        if not aggregates:
+            if node.output_mode != mode:
+                raise _unsupported(f"{name} with {_MODES[mode]} output mode on a streaming DataFrame/Dataset")
+        elif node.output_mode == UPDATE:
+            raise _unsupported(f"{name} with aggregation on a streaming DataFrame/Dataset")
+        elif _aggregates(node):
+            raise _unsupported(f"{name} after aggregation on a streaming DataFrame/Dataset")
+        if node.timeout == "EventTimeTimeout" and not any(map(has_event_time, node.child.output)):
+            raise _unsupported(
+                "Event-time timeout in applyInPandasWithState is not supported without a watermark. Call "
+                "withWatermark before it."
+            )
 
 
 def _check_order_and_size(node: Relation, mode: str) -> None:

@@ -34,6 +34,7 @@ from runnel.plan.relations import (
     Empty,
     FillNa,
     Filter,
+    FlatMapGroupsWithState,
     GroupMap,
     Hint,
     Join,
@@ -58,6 +59,7 @@ from runnel.plan.relations import (
     Tail,
     ToDF,
     ToSchema,
+    TransformWithState,
     Unpivot,
     WithColumns,
     WithColumnsRenamed,
@@ -421,7 +423,7 @@ def _map_partitions(ctx: DecodeContext, message: rel.MapPartitions) -> Relation:
 
 def _group_map(ctx: DecodeContext, message: rel.GroupMap) -> Relation:
     if message.HasField("transform_with_state_info"):
-        raise unsupported("transformWithState")
+        return _transform_with_state(ctx, message)
     if message.is_map_groups_with_state or message.HasField("state_schema"):
         raise unsupported("mapGroupsWithState", "It is part of the Scala API.")
     function, dtype = decode_python_function(message.func)
@@ -430,6 +432,35 @@ def _group_map(ctx: DecodeContext, message: rel.GroupMap) -> Relation:
         groupings=decode_all(ctx, message.grouping_expressions),
         function=function,
         schema=as_struct(dtype),
+    )
+
+
+def _transform_with_state(ctx: DecodeContext, message: rel.GroupMap) -> Relation:
+    function, _ = decode_python_function(message.func)
+    info = message.transform_with_state_info
+    return TransformWithState(
+        child=_input(ctx, message),
+        groupings=decode_all(ctx, message.grouping_expressions),
+        function=function,
+        schema=as_struct(decode_type(info.output_schema)),
+        output_mode=message.output_mode,
+        time_mode=info.time_mode,
+        event_time_column=info.event_time_column_name,
+        initial=decode_relation(ctx, message.initial_input) if message.HasField("initial_input") else None,
+        initial_groupings=decode_all(ctx, message.initial_grouping_expressions),
+    )
+
+
+def _apply_in_pandas_with_state(ctx: DecodeContext, message: rel.ApplyInPandasWithState) -> Relation:
+    function, _ = decode_python_function(message.func)
+    return FlatMapGroupsWithState(
+        child=_input(ctx, message),
+        groupings=decode_all(ctx, message.grouping_expressions),
+        function=function,
+        schema=decode_schema_text(message.output_schema),
+        state_schema=decode_schema_text(message.state_schema),
+        output_mode=message.output_mode,
+        timeout=message.timeout_conf,
     )
 
 
@@ -504,6 +535,7 @@ RELATIONS: dict[str, Callable[[DecodeContext, Any], Relation]] = {
     "with_relations": _with_relations,
     "map_partitions": _map_partitions,
     "group_map": _group_map,
+    "apply_in_pandas_with_state": _apply_in_pandas_with_state,
     "fill_na": _fill_na,
     "drop_na": _drop_na,
     "replace": _replace,
@@ -515,7 +547,6 @@ REFUSED_RELATIONS: dict[str, str] = {
     "show_string": "It is only known as the last step of a frame.",
     "html_string": "It is only known as the last step of a frame.",
     "catalog": "Catalogue questions are answered by themselves only.",
-    "apply_in_pandas_with_state": "",
     "co_group_map": "Join the two frames first, then use groupBy(…).applyInPandas.",
     "as_of_join": "Write it as a join with a window function.",
     "nearest_by_join": "Write it as a join with a window function.",

@@ -10,13 +10,24 @@ from runnel.operators.base import OperatorPlan
 from runnel.operators.deduplicate import plan_deduplicate
 from runnel.operators.limit import plan_limit
 from runnel.operators.session_window import plan_session_window
-from runnel.plan.relations import Aggregate, Deduplicate, Join, Limit, Relation, SetOperation
+from runnel.operators.user_code import UserCode
+from runnel.operators.user_state import plan_flat_map_groups_with_state
+from runnel.plan.relations import (
+    Aggregate,
+    Deduplicate,
+    FlatMapGroupsWithState,
+    Join,
+    Limit,
+    Relation,
+    SetOperation,
+    TransformWithState,
+)
 
 
 def is_stateful(node: Relation) -> bool:
     """Whether a node needs state where its input is a stream."""
     match node:
-        case Aggregate() | Deduplicate():
+        case Aggregate() | Deduplicate() | FlatMapGroupsWithState() | TransformWithState():
             return True
         case Join(left=left, right=right):
             return left.is_streaming and right.is_streaming
@@ -26,8 +37,13 @@ def is_stateful(node: Relation) -> bool:
             return isinstance(node, Limit)
 
 
-def plan_operator(node: Relation, output_mode: str, options: LoweringOptions) -> OperatorPlan:
-    """The operator of a stateful node whose children read stage inputs. Raises for what Runnel has no operator for."""
+def plan_operator(
+    node: Relation, output_mode: str, options: LoweringOptions, user_code: UserCode | None = None
+) -> OperatorPlan:
+    """The operator of a stateful node whose children read stage inputs. Raises for what Runnel has no operator for.
+
+    user_code: the conversions that operators over the user's Python need.
+    """
     match node:
         case Aggregate():
             aggregation = StreamingAggregation(node, options)
@@ -38,6 +54,8 @@ def plan_operator(node: Relation, output_mode: str, options: LoweringOptions) ->
             )
         case Deduplicate():
             return plan_deduplicate(node, options)
+        case FlatMapGroupsWithState() if user_code is not None:
+            return plan_flat_map_groups_with_state(node, options, user_code)
         case Limit():
             return plan_limit(node, options)
         case Join():

@@ -10,7 +10,7 @@ of one streaming read are one source if it is the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -406,6 +406,58 @@ class GroupMap(Unary):
     function: PythonFunction
     schema: StructType
     attributes: tuple[Attribute, ...] = ()
+
+    @property
+    def output(self) -> tuple[Attribute, ...]:
+        return self.attributes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlatMapGroupsWithState(Unary):
+    """applyInPandasWithState: a Python function over one group's new rows and its GroupState.
+
+    `output_mode`: append or update. `timeout`: NoTimeout, ProcessingTimeTimeout or EventTimeTimeout. Resolved:
+    groupings are Attributes or Aliases over the child's columns.
+    """
+
+    groupings: tuple[Expression, ...]
+    function: PythonFunction
+    schema: StructType
+    state_schema: StructType
+    output_mode: str
+    timeout: str
+    attributes: tuple[Attribute, ...] = ()
+
+    @property
+    def output(self) -> tuple[Attribute, ...]:
+        return self.attributes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransformWithState(Relation):
+    """transformWithState and transformWithStateInPandas: a StatefulProcessor over one group's new rows, state, timers.
+
+    `function` is the method that the client makes of the processor; its evaluation type says whether the processor sees
+    Rows or DataFrames. `time_mode`: none, processingtime or eventtime. `event_time_column` names an output column that
+    carries event time on, empty for none. `initial` is a batch frame of initial states, with its own groupings.
+    Resolved: `parse_schema` reads the schemas in DDL that the processor gives for its variables.
+    """
+
+    child: Relation
+    groupings: tuple[Expression, ...]
+    function: PythonFunction
+    schema: StructType
+    output_mode: str
+    time_mode: str
+    event_time_column: str = ""
+    initial: Relation | None = None
+    initial_groupings: tuple[Expression, ...] = ()
+    parse_schema: Callable[[str], StructType] | None = field(default=None, compare=False)
+    attributes: tuple[Attribute, ...] = ()
+
+    @property
+    def children(self) -> tuple[Relation, ...]:
+        return (self.child,) if self.initial is None else (self.child, self.initial)
 
     @property
     def output(self) -> tuple[Attribute, ...]:

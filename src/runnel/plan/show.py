@@ -9,7 +9,7 @@ from runnel.plan.expressions import Alias, Attribute, Expression, Literal, SortO
 from runnel.plan.relations import Relation
 from runnel.plan.traverse import expression_children
 
-_HIDDEN = frozenset({"plan_id", "table", "source_key", "metadata"})
+_HIDDEN = frozenset({"plan_id", "table", "source_key", "metadata", "parse_schema"})
 
 
 def explain_text(plan: Relation) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from runnel.execution.python_groups import PythonGroups
 from runnel.execution.python_stages import python_stage
 from runnel.lowering.expressions import LoweringOptions
 from runnel.lowering.fragment import Fragment
@@ -16,12 +17,14 @@ from runnel.operators.registry import is_stateful, plan_operator
 from runnel.plan.expressions import Attribute
 from runnel.plan.relations import (
     Aggregate,
+    FlatMapGroupsWithState,
     GroupMap,
     MapPartitions,
     Observe,
     Relation,
     StageInput,
     StreamingScan,
+    TransformWithState,
     WithWatermark,
 )
 from runnel.plan.schema import schema_of
@@ -38,6 +41,8 @@ from runnel.runtime.stages import (
     WatermarkStage,
 )
 
+_RUNS_PYTHON = (MapPartitions, GroupMap, FlatMapGroupsWithState, TransformWithState)
+
 
 def plan_stream(plan: Relation, output_mode: str, options: LoweringOptions) -> StreamPlan:
     """The stages of a resolved plan that has passed the streaming checks."""
@@ -48,6 +53,7 @@ class _Planner:
     def __init__(self, output_mode: str, options: LoweringOptions) -> None:
         self._mode = output_mode
         self._options = options
+        self._user_code = PythonGroups(options.session_time_zone)
         self._stages: list[Stage] = []
         self._sources: list[StreamingScan] = []
         self._columns: list[set[int]] = []
@@ -126,14 +132,14 @@ class _Planner:
         return self._add(PythonFunctionStage(node.function.name, stage.apply, read.index), node.output)
 
     def _static(self, node: Relation) -> Relation:
-        if any(isinstance(below, MapPartitions | GroupMap) for below in walk_relations(node)):
+        if any(isinstance(below, _RUNS_PYTHON) for below in walk_relations(node)):
             return self._add(StaticStage(node), node.output)
         return node
 
     def _operator(self, node: Relation) -> StageInput:
         built = map_relations(node, self._build)
         local, numbers = _localise(built)
-        planned = plan_operator(local, self._mode, self._options)
+        planned = plan_operator(local, self._mode, self._options, self._user_code)
         inputs = tuple(self._fragment(fragment, numbers).index for fragment in planned.inputs)
         operator_id, self._operators = self._operators, self._operators + 1
         return self._add(OperatorStage(planned.operator, operator_id, inputs), planned.attributes)
