@@ -65,6 +65,13 @@ class StoreSpec:
     eviction_column: str | tuple[str, ...] | None = None
     """A column, or the path to a struct's field, that `scan_expired` goes by."""
     num_cols_prefix_key: int = 0
+    spark_stores: tuple[str, ...] = ()
+    """The names of the stores in which Spark keeps this, where they are others than `name` alone."""
+
+    @property
+    def spark_store_names(self) -> tuple[str, ...]:
+        """Spark's store names: what metadata lists and progress counts."""
+        return self.spark_stores or (self.name,)
 
 
 class Operator(Protocol):

@@ -8,6 +8,7 @@ from runnel.lowering.expressions import LoweringOptions
 from runnel.operators.aggregate import plan_aggregate
 from runnel.operators.base import OperatorPlan
 from runnel.operators.deduplicate import plan_deduplicate
+from runnel.operators.join import plan_join
 from runnel.operators.limit import plan_limit
 from runnel.operators.session_window import plan_session_window
 from runnel.operators.user_code import UserCode
@@ -59,6 +60,6 @@ def plan_operator(
         case Limit():
             return plan_limit(node, options)
         case Join():
-            raise unsupported("a join of two streams", "Join the stream with a static frame.")
+            return plan_join(node, options)
         case _:
             raise unsupported(f"{type(node).__name__} over a stream")

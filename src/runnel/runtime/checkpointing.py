@@ -282,8 +282,9 @@ def _write_operator_metadata(stage: OperatorStage, folder: Path, partitions: int
     info = {
         "operatorInfo": {"operatorId": stage.operator_id, "operatorName": stage.operator.name},
         "stateStoreInfo": [
-            {"storeName": s.name, "numColsPrefixKey": s.num_cols_prefix_key, "numPartitions": partitions}
+            {"storeName": name, "numColsPrefixKey": s.num_cols_prefix_key, "numPartitions": partitions}
             for s in stage.operator.stores
+            for name in s.spark_store_names
         ],
     }
     with DurableDirectory(path.parent, sync=durable) as directory:

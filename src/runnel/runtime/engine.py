@@ -342,6 +342,6 @@ class MicroBatchEngine:
                 commit_ms=total.commit_ms if executed else 0,
                 custom=dict(done.custom),
             )
-            stores = partitions * len(stage.operator.stores)
+            stores = partitions * sum(len(spec.spark_store_names) for spec in stage.operator.stores)
             found.append(OperatorProgress(stage.operator.name, metrics, partitions, stores))
         return tuple(found)

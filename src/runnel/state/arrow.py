@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +27,7 @@ FIXED_WORDS: dict[pa.DataType, type[np.generic]] = {
 }
 """Types whose cells are numpy scalars. Temporal types are integers of their width, decimals pairs of words."""
 
+_Word = TypeVar("_Word", np.int64, np.uint64)
 _WORD_OF_WIDTH = {8: np.uint8, 16: np.uint16, 32: np.uint32, 64: np.uint64}
 
 
@@ -101,6 +102,17 @@ def fixed_words(cells: NDArray[Any]) -> list[U64]:
     if cells.ndim == 2:
         return [cells[:, 0], cells[:, 1]]
     return [cells.view(_WORD_OF_WIDTH[cells.itemsize * 8]).astype(np.uint64, copy=False)]
+
+
+def ascending(values: NDArray[_Word]) -> NDArray[_Word]:
+    """The distinct values in order; by sorting, which is several times as fast as numpy's `unique` on many values."""
+    if len(values) < 2:
+        return values
+    ordered = np.sort(values)
+    is_first = np.ones(len(ordered), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
+    distinct: NDArray[_Word] = ordered[is_first]
+    return distinct
 
 
 def bytes_parts(array: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from runnel.state.arrow import ascending
+
 Ints = NDArray[np.int64]
 IsCurrent = Callable[[Ints, Ints], NDArray[np.bool_]]
 """``is_current(expiry, slots)``: whether ``slots[i]`` is live and expires at ``expiry[i]`` now."""
@@ -75,7 +77,7 @@ class ExpiryIndex:
             if len(expiry):
                 runs.append((expiry, slots))
         self._runs = runs
-        return np.unique(np.concatenate(found)) if found else np.empty(0, dtype=np.int64)
+        return ascending(np.concatenate(found)) if found else np.empty(0, dtype=np.int64)
 
     def rebuild(self, expiry: Ints, slots: Ints) -> None:
         """Replaces all entries."""

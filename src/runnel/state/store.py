@@ -51,6 +51,7 @@ class _Inserted:
 @dataclass(frozen=True, slots=True)
 class _Updated:
     slots: Slots
+    columns: list[Column]
     cells: list[Cells]
 
 
@@ -210,7 +211,7 @@ class KeyedStore:
             self._undo.append(_Inserted(slots[new]))
         old_expiry = None
         if len(old_slots):
-            self._undo.append(_Updated(old_slots, [column.save(old_slots) for column in self._values]))
+            self._save(old_slots, self._values)
             if self._expiry_in_value:
                 old_expiry = self._expiry(old_slots)
         for column, array in zip(self._values, value_arrays, strict=True):
@@ -222,6 +223,29 @@ class KeyedStore:
                 expiry, valid = self._expiry(old_slots)
                 self._add_expiries(self._expiries, old_slots[(expiry != old_expiry[0]) | (valid != old_expiry[1])])
         return slots.copy()
+
+    def update(self, slots: Slots, values: pa.Table) -> None:
+        """Replaces some of the value columns of rows that exist: those that `values` has, by name.
+
+        Raises ValueError for slots that repeat or hold no row, columns that are not value columns or decide on
+        eviction, or lengths that differ; nothing has changed then.
+        """
+        slots = np.array(slots, dtype=np.int64)
+        if values.num_rows != len(slots):
+            raise ValueError(f"{len(slots)} slots, but {values.num_rows} rows of values")
+        fixed = {*self.key_schema.names, *(self._expiry_names())}
+        wrong = [name for name in values.column_names if name in fixed or name not in self._by_name]
+        if wrong:
+            raise ValueError(f"columns that cannot be replaced by themselves: {', '.join(wrong)}")
+        self._check_live(slots)
+        if len(slots) == 0:
+            return
+        arrays = [one_array(values.column(name), self._fields[name].type) for name in values.column_names]
+        columns = [self._by_name[name] for name in values.column_names]
+        self._save(slots, columns)
+        for column, array in zip(columns, arrays, strict=True):
+            column.put(slots, array)
+        self._mark_dirty(slots)
 
     def remove(self, slots: Slots) -> None:
         """Removes rows. Raises ValueError for slots that repeat or hold no row (-1 among them); nothing has changed
@@ -265,8 +289,8 @@ class KeyedStore:
                 case _Inserted(slots):
                     self._index.remove(self._hashes[slots], slots)
                     self._release(slots)
-                case _Updated(slots, cells):
-                    for column, column_cells in zip(self._values, cells, strict=True):
+                case _Updated(slots, columns, cells):
+                    for column, column_cells in zip(columns, cells, strict=True):
                         column.restore(slots, column_cells)
                     if self._expiries is not None and self._expiry_in_value:
                         self._add_expiries(self._expiries, slots)
@@ -380,6 +404,9 @@ class KeyedStore:
 
     # ---- columns
 
+    def _save(self, slots: Slots, columns: list[Column]) -> None:
+        self._undo.append(_Updated(slots, columns, [column.save(slots) for column in columns]))
+
     def _gather(self, slots: Slots, names: Sequence[str]) -> pa.Table:
         present = slots >= 0
         absent_too = not bool(present.all())
@@ -392,6 +419,10 @@ class KeyedStore:
         return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
 
     # ---- eviction
+
+    def _expiry_names(self) -> list[str]:
+        """The columns that hold, somewhere inside, what decides on eviction."""
+        return [name for name, column in self._by_name.items() if self._expiry_path[:1] == (column,)]
 
     def _resolve_path(self, path: str | tuple[str, ...]) -> tuple[Column, ...]:
         if isinstance(path, str):

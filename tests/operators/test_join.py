@@ -1,0 +1,233 @@
+"""Stream-stream joins against an oracle that recomputes everything from all input, and against rows from Spark."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyspark.sql.types import (
+    BooleanType,
+    DataType,
+    DayTimeIntervalType,
+    LongType,
+    StringType,
+    StructField,
+    StructType,
+    TimestampType,
+)
+
+from runnel.errors import AnalysisError
+from runnel.execution.connection import Engine
+from runnel.lowering.expressions import LoweringOptions
+from runnel.operators.base import OperatorBatch, OperatorPlan
+from runnel.operators.join import plan_join
+from runnel.plan.expressions import Attribute, Expression, FunctionCall, Literal, dtype_of, new_expr_id
+from runnel.plan.relations import Join, StageInput
+
+from .harness import Driver
+
+SECOND = 1_000_000
+MARK = {"spark.watermarkDelayMs": 5_000}
+
+LK = Attribute("lk", StringType(), True, new_expr_id())
+LT = Attribute("lt", TimestampType(), True, new_expr_id(), MARK)
+LV = Attribute("lv", LongType(), True, new_expr_id())
+RK = Attribute("rk", StringType(), True, new_expr_id())
+RT = Attribute("rt", TimestampType(), True, new_expr_id(), MARK)
+RV = Attribute("rv", LongType(), True, new_expr_id())
+LEFT = StageInput(index=0, attributes=(LK, LT, LV))
+RIGHT = StageInput(index=1, attributes=(RK, RT, RV))
+
+Row = tuple[str | None, int | None, int | None]
+"""Key, seconds, value."""
+Out = tuple[Any, ...]
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with Engine(1) as made:
+        yield made
+
+
+def call(name: str, *args: Expression, dtype: DataType | None = None) -> FunctionCall:
+    return FunctionCall(name, args, dtype or BooleanType(), True)
+
+
+def both(*parts: Expression) -> Expression:
+    found = parts[0]
+    for part in parts[1:]:
+        found = call("and", found, part)
+    return found
+
+
+def seconds(count: float) -> Literal:
+    return Literal(int(count * SECOND), DayTimeIntervalType(0, 3))
+
+
+def plus(time: Expression, count: float) -> Expression:
+    return call("+", time, seconds(count), dtype=dtype_of(time))
+
+
+def minus(time: Expression, count: float) -> Expression:
+    return call("-", time, seconds(count), dtype=dtype_of(time))
+
+
+def number(value: int) -> Literal:
+    return Literal(value, LongType())
+
+
+def planned(kind: str, condition: Expression, left: StageInput = LEFT, right: StageInput = RIGHT) -> OperatorPlan:
+    node = Join(left=left, right=right, kind=kind, condition=condition)
+    return plan_join(node, LoweringOptions())
+
+
+def table(rows: Sequence[Row], names: str) -> pa.Table:
+    schema = pa.schema([(f"{names}k", pa.string()), (f"{names}t", pa.timestamp("us")), (f"{names}v", pa.int64())])
+    times = [None if t is None else t * SECOND for _, t, _ in rows]
+    columns = [[k for k, _, _ in rows], times, [v for _, _, v in rows]]
+    return pa.table([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)
+
+
+def given_out(rows: list[dict[str, Any]]) -> Counter[Out]:
+    """Rows with their times in seconds."""
+    epoch = [tuple(row.values()) for row in rows]
+    return Counter(tuple(_plain(value) for value in row) for row in epoch)
+
+
+def _plain(value: Any) -> Any:
+    return int(pa.scalar(value, pa.timestamp("us")).value // SECOND) if hasattr(value, "timestamp") else value
+
+
+# ---------------------------------------------------------------------------------------------------- the oracle
+
+
+@dataclass
+class Oracle:
+    """Spark's rules, row by row over lists, for `lk = rk and rt >= lt and rt <= lt + 10 s` or for keys (k, t)."""
+
+    kind: str
+    by_key: bool
+    left: list[list[Any]] = field(default_factory=list)
+    right: list[list[Any]] = field(default_factory=list)
+
+    def matches(self, left: Row, right: Row) -> bool:
+        if None in (left[0], left[1], right[0], right[1]) or left[0] != right[0]:
+            return False
+        assert left[1] is not None and right[1] is not None
+        if self.by_key:
+            return left[1] == right[1]
+        return left[1] <= right[1] <= left[1] + 10
+
+    def limit_ms(self, side: str, watermark_ms: int) -> int:
+        if self.by_key:
+            return watermark_ms
+        return watermark_ms - 10_001 if side == "left" else watermark_ms - 1
+
+    def filtered(self, side: str, row: Row) -> bool:
+        """Whether a row that cannot match is no input at all."""
+        sides = {"inner": "left right", "semi": "left right", "left": "right", "right": "left", "full": ""}
+        return side in sides[self.kind].split() and (row[0] is None or row[1] is None)
+
+    def past(self, side: str, row: Row, watermark_ms: int) -> bool:
+        return row[1] is not None and row[1] * 1000 <= self.limit_ms(side, watermark_ms)
+
+    def batch(self, left: list[Row], right: list[Row], late_ms: int, evict_ms: int) -> Counter[Out]:
+        out: list[Out] = []
+        for side, rows, others in (("left", left, self.right), ("right", right, self.left)):
+            for row in rows:
+                if self.filtered(side, row) or (row[1] is not None and row[1] * 1000 <= late_ms):
+                    continue
+                matched = False
+                for other in others:
+                    pair = (row, other[0]) if side == "left" else (other[0], row)
+                    if not self.matches(*pair):
+                        continue
+                    if self.kind == "semi":
+                        first = not matched if side == "left" else not other[1]
+                        out += [pair[0]] if first else []
+                    else:
+                        out.append(pair[0] + pair[1])
+                    matched = other[1] = True
+                if side == "left":
+                    if not (self.kind == "semi" and matched):
+                        self.left.append([row, matched])
+                elif not self.past(side, row, evict_ms) or (self.kind in ("right", "full") and not matched):
+                    self.right.append([row, matched])
+        for side, held in (("left", self.left), ("right", self.right)):
+            for row, matched in held:
+                if self.past(side, row, evict_ms) and not matched and self.kind in (side, "full"):
+                    out.append(row + (None,) * 3 if side == "left" else (None,) * 3 + row)
+            held[:] = [entry for entry in held if not self.past(side, entry[0], evict_ms)]
+        return Counter(out)
+
+
+rows_strategy = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "a", "b", None]),
+        st.one_of(st.none(), st.integers(0, 40), st.integers(0, 40)),
+        st.integers(0, 3),
+    ),
+    max_size=6,
+)
+batches_strategy = st.lists(st.tuples(rows_strategy, rows_strategy, st.integers(-3, 12)), min_size=1, max_size=7)
+relaxed = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+
+RANGE = both(call("==", LK, RK), call(">=", RT, LT), call("<=", RT, plus(LT, 10)))
+EXACT = both(call("==", LK, RK), call("==", RT, LT))
+
+
+@pytest.mark.parametrize("kind", ["inner", "left", "right", "full", "semi"])
+@pytest.mark.parametrize("by_key", [False, True])
+def test_joins_equal_the_oracle_over_any_batches_and_a_restart(engine: Engine, kind: str, by_key: bool) -> None:
+    @relaxed
+    @given(batches_strategy, st.integers(0, 6))
+    def check(batches: list[tuple[list[Row], list[Row], int]], restart_at: int) -> None:
+        oracle = Oracle(kind, by_key)
+        watermark_ms = 0
+        with tempfile.TemporaryDirectory() as folder:
+            driver = Driver(engine, planned(kind, EXACT if by_key else RANGE), Path(folder), watermark_ms=0)
+            for i, (left, right, step) in enumerate(batches):
+                late_ms, watermark_ms = watermark_ms, max(watermark_ms, watermark_ms + step * 1000)
+                if i == restart_at:
+                    driver.close()
+                    driver = Driver(
+                        engine,
+                        planned(kind, EXACT if by_key else RANGE),
+                        Path(folder),
+                        batch_id=i,
+                        watermark_ms=late_ms,
+                    )
+                out = driver.run([table(left, "l"), table(right, "r")], watermark_ms=watermark_ms)
+                assert given_out(out) == oracle.batch(left, right, late_ms, watermark_ms)
+                held = [store.store.num_rows for store in driver.stores.values()]
+                assert held == [len(oracle.left), len(oracle.right)]
+            driver.close()
+
+    check()
+
+
+@relaxed
+@given(st.lists(st.tuples(rows_strategy, rows_strategy), min_size=1, max_size=5))
+def test_without_watermarks_the_batches_together_are_the_join_of_everything(
+    engine: Engine, batches: list[tuple[list[Row], list[Row]]]
+) -> None:
+    left = StageInput(index=0, attributes=tuple(Attribute(a.name, a.dtype, True, a.expr_id) for a in LEFT.attributes))
+    right = StageInput(index=1, attributes=tuple(Attribute(a.name, a.dtype, True, a.expr_id) for a in RIGHT.attributes))
+    condition = both(call("<=>", LK, RK), call("<", LV, call("+", RV, number(1), dtype=LongType())))
+    with tempfile.TemporaryDirectory() as folder:
+        driver = Driver(engine, planned("inner", condition, left, right), Path(folder))
+        out: Counter[Out] = Counter()
+        for new_left, new_right in batches:
+            out += given_out(driver.run([table(new_left, "l"), table(new_right, "r")]))
+        driver.close()
+    every_left = [row for rows, _ in batches for row in rows]
+    every_right = [row for _, rows in batches for row in rows]
+    assert out == Counter(a + b for a in every_left for b in every_right if a[0] == b[0] and a[2] <= b[2])
