@@ -58,22 +58,22 @@ def quick_timestamp(context: LoweringContext, text: str, zone: str | None, quote
     """
     skip, around = len(quote) + 1, 2 * len(quote)
     utc = (
-        f"WHEN {text} LIKE '{quote}____-__-__T__:__:__%Z{quote}' AND {_no_24(text, quote)} "
+        f"WHEN {text} LIKE '{quote}____-__-__T__:__:__%Z{quote}' AND {_no_24(text)} "
         f"THEN TRY_CAST(substr({text}, {skip}, length({text}) - {around}) AS TIMESTAMP)"
     )
     return f"{_quick(text, quote, _instant(context, '{}', zone))} {utc}"
 
 
 def _quick(text: str, quote: str, result: str) -> str:
-    shape = "____-__-__{}__:__:__"
-    plain = " OR ".join(f"{text} LIKE '{quote}{shape.format(s)}{quote}'" for s in " T")
+    # What has this length and these dashes and is no timestamp, or has another character for the T, fails the cast.
+    shape = f"strlen({text}) = {19 + 2 * len(quote)} AND {text} LIKE '{quote}____-__-__%'"
     value = f"TRY_CAST(substr({text}, {len(quote) + 1}, 19) AS TIMESTAMP)"
-    return f"WHEN ({plain}) AND {_no_24(text, quote)} THEN {result.replace('{}', value)}"
+    return f"WHEN {shape} AND {_no_24(text)} THEN {result.replace('{}', value)}"
 
 
-def _no_24(text: str, quote: str) -> str:
+def _no_24(text: str) -> str:
     """DuckDB takes hour 24 for the next day's midnight; Spark does not."""
-    return f"{text} NOT LIKE '{quote}{'_' * 11}24%'"
+    return f"NOT contains({text}, ' 24:') AND NOT contains({text}, 'T24:')"
 
 
 def _instant(context: LoweringContext, local: str, zone: str | None) -> str:
