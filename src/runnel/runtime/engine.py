@@ -218,7 +218,8 @@ class MicroBatchEngine:
             for source, start in zip(self._sources, starts, strict=True):
                 self._report.status(f"Getting offsets from {source.description}", False, True)
                 position = start if start is not None else source.initial_offset()
-                ends.append(source.latest_offset(position, limited=self._limited) or position)
+                latest = source.latest_offset(position, limited=self._limited)
+                ends.append(start if latest is None else latest)
         has_new = any(end is not None and end != start for start, end in zip(starts, ends, strict=True))
         if not has_new and not self._state_wants_batch():
             return None

@@ -112,7 +112,8 @@ class MemorySource:
         return "-1"
 
     def latest_offset(self, start: Offset | None, *, limited: bool) -> Offset | None:
-        return str(self._stream.latest if self._frozen is None else self._frozen)
+        latest = self._stream.latest if self._frozen is None else self._frozen
+        return None if latest < 0 else str(latest)
 
     def prepare_for_available_now(self) -> None:
         self._frozen = self._stream.latest
