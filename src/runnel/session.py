@@ -21,8 +21,8 @@ from pyspark.sql.conversion import ArrowTableToRowsConversion
 from pyspark.sql.types import DataType, Row, StringType, StructType
 
 from runnel.analysis.context import AnalysisContext
-from runnel.analysis.rules import analyze
 from runnel.analysis.pruning import prune
+from runnel.analysis.rules import analyze
 from runnel.analysis.streaming import check_batch, check_streaming
 from runnel.clock import Clock, SystemClock
 from runnel.config import SessionConf, is_jvm_only
@@ -56,9 +56,9 @@ from runnel.plan.relations import (
 from runnel.plan.schema import attributes_of, schema_of
 from runnel.plan.show import explain_text
 from runnel.plan.traverse import map_relations
+from runnel.plan.write_spec import StreamWriteSpec, WriteSpec
 from runnel.runtime.manager import StreamingQueryManager
 from runnel.runtime.query import StreamingQuery
-from runnel.runtime.spec import StreamWriteSpec, WriteSpec
 from runnel.runtime.start import QueryEnvironment, start_query
 from runnel.sinks.file_formats import RenderLines
 from runnel.sinks.file_writer import write_files

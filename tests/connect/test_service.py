@@ -37,8 +37,8 @@ from runnel.connect.arrow_values import convert_table, physical_type, to_physica
 from runnel.connect.client import service_of
 from runnel.errors import AnalysisError, QueryContext, StreamingQueryError
 from runnel.plan.relations import LocalData, Range
+from runnel.plan.write_spec import Trigger
 from runnel.runtime.listeners import QueryIdle, QueryStarted, QueryTerminated
-from runnel.runtime.spec import Trigger
 
 from .fakes import FakeSession
 

@@ -15,9 +15,9 @@ from runnel.checkpoint.offset_log import OffsetLog
 from runnel.clock import ManualClock
 from runnel.errors import StreamingQueryError
 from runnel.plan.relations import Read, Relation
+from runnel.plan.write_spec import StreamWriteSpec, Trigger
 from runnel.runtime.checkpointing import QueryCheckpoint
 from runnel.runtime.query import StreamingQuery
-from runnel.runtime.spec import StreamWriteSpec, Trigger
 from runnel.session import Session
 from runnel.sinks.files import FileSink
 from runnel.sources.memory import MemoryStream

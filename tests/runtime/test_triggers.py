@@ -3,7 +3,7 @@
 import pytest
 
 from runnel.errors import RunnelError
-from runnel.runtime.spec import Trigger
+from runnel.plan.write_spec import Trigger
 from runnel.runtime.triggers import Schedule, interval_ms, schedule_of
 
 

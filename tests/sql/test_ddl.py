@@ -10,8 +10,8 @@ from pyspark.sql import types as t
 from pyspark.sql.types import DataType, StructField, StructType
 
 from runnel.errors import ParseError
+from runnel.plan.ddl import parse_type_prefix, plain_type
 from runnel.sql import parse_schema, parse_type
-from runnel.sql.ddl import parse_type_prefix, plain_type
 
 TYPES: dict[str, DataType] = {
     "boolean": t.BooleanType(),

@@ -14,7 +14,7 @@ from runnel.connect.sql_commands import run_sql_command
 from runnel.connect.streaming import listener_bus_command, manager_command, query_command, start_query
 from runnel.errors import InvalidPlanError, unsupported
 from runnel.plan.relations import Relation
-from runnel.runtime.spec import WriteSpec
+from runnel.plan.write_spec import WriteSpec
 
 if TYPE_CHECKING:
     from runnel.connect.operations import Operation

@@ -15,10 +15,10 @@ from runnel.connect.decode_relations import decode_relation
 from runnel.connect.references import resolve
 from runnel.errors import IllegalArgumentError, InvalidPlanError, PythonWorkerError, RunnelError, unsupported
 from runnel.plan.relations import Relation
+from runnel.plan.write_spec import ForeachBatch, StreamWriteSpec, Trigger
 from runnel.runtime.listeners import QueryEvent, QueryIdle, QueryProgress, QueryStarted, QueryTerminated
 from runnel.runtime.progress import format_ms
 from runnel.runtime.query import StreamingQuery
-from runnel.runtime.spec import ForeachBatch, StreamWriteSpec, Trigger
 
 if TYPE_CHECKING:
     from runnel.connect.operations import Operation

@@ -47,6 +47,7 @@ from runnel.functions.registry import (
     ScalarFunction,
 )
 from runnel.functions.typing import STRING, check_arity, coerce, is_string, wrong_number_of_arguments
+from runnel.plan.ddl import parse_schema, parse_type
 from runnel.plan.expressions import (
     Cast,
     Expression,
@@ -57,7 +58,6 @@ from runnel.plan.expressions import (
     dtype_of,
     nullable_of,
 )
-from runnel.sql.ddl import parse_schema, parse_type
 
 Args = tuple[Expression, ...]
 

@@ -32,6 +32,7 @@ from runnel.operators.base import RunFragment
 from runnel.plan.relations import FileScan, Relation
 from runnel.plan.schema import attributes_of
 from runnel.plan.show import explain_text
+from runnel.plan.write_spec import StreamWriteSpec
 from runnel.runtime.batch import Batch, StageRunner, StageTools
 from runnel.runtime.checkpointing import CheckpointSettings, QueryCheckpoint
 from runnel.runtime.engine import EngineSettings, MicroBatchEngine, QueryIdentity, Reporting
@@ -39,7 +40,6 @@ from runnel.runtime.listeners import QueryStarted
 from runnel.runtime.manager import StreamingQueryManager
 from runnel.runtime.planner import plan_stream
 from runnel.runtime.query import StreamingQuery
-from runnel.runtime.spec import StreamWriteSpec
 from runnel.runtime.stages import FragmentStage, ObserveStage, StreamPlan, describe
 from runnel.runtime.trigger_checks import check_sources, check_trigger
 from runnel.runtime.triggers import Schedule, schedule_of

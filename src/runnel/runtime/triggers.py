@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from runnel.errors import IllegalArgumentError, error
 from runnel.functions.intervals import parse_interval
-from runnel.runtime.spec import Trigger
+from runnel.plan.write_spec import Trigger
 
 MS_PER_DAY = 86_400_000
 

@@ -16,7 +16,7 @@ from pyspark.sql.types import StructType
 
 from runnel.errors import AnalysisError, IllegalArgumentError, error
 from runnel.files import uri_to_path
-from runnel.runtime.spec import WriteSpec
+from runnel.plan.write_spec import WriteSpec
 from runnel.sinks.file_formats import MakeRenderer, file_format, partition_positions, write_table
 
 _MODES = {

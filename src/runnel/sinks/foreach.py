@@ -6,7 +6,7 @@ import traceback
 from typing import Any
 
 from runnel.errors import PythonWorkerError, RunnelError
-from runnel.runtime.spec import ForeachBatch
+from runnel.plan.write_spec import ForeachBatch
 from runnel.sinks.base import BatchRows, SinkContext
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runnel.errors import AnalysisError
-from runnel.runtime.spec import ForeachBatch
+from runnel.plan.write_spec import ForeachBatch
 from runnel.sinks.base import Sink, SinkContext
 from runnel.sinks.console import ConsoleSink
 from runnel.sinks.files import FileSink

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from runnel.plan.ddl import parse_schema, parse_type
 from runnel.plan.expressions import Expression
 from runnel.plan.relations import Relation
-from runnel.sql.ddl import parse_schema, parse_type
 
 if TYPE_CHECKING:
     from runnel.sql.commands import Command

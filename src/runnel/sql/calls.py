@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyspark.sql.types import DataType
 
 from runnel.errors import unsupported
+from runnel.plan.ddl import parse_type_prefix, plain_type
 from runnel.plan.expressions import (
     Alias,
     Cast,
@@ -15,7 +16,6 @@ from runnel.plan.expressions import (
     UnresolvedStar,
 )
 from runnel.sql.cursor import STRING, words
-from runnel.sql.ddl import parse_type_prefix, plain_type
 from runnel.sql.nodes import ONE, call, text_literal
 from runnel.sql.windows import WindowParser
 

@@ -16,7 +16,7 @@ from sqlglot.errors import TokenError
 from sqlglot.tokenizer_core import Token, TokenType
 
 from runnel.errors import ParseError
-from runnel.sql.text import context_at, syntax_error, unescape
+from runnel.plan.text import context_at, syntax_error, unescape
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from pyspark.sql import types as t
 from pyspark.sql.types import DataType, StructField, StructType
 
 from runnel.errors import ParseError
-from runnel.sql.text import context_at, syntax_error, unescape
+from runnel.plan.text import context_at, syntax_error, unescape
 
 _TOKEN = re.compile(
     r"""(?P<space>(?:\s+|--[^\n]*|/\*.*?\*/)+)
