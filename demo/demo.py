@@ -93,7 +93,7 @@ class Board:
             line.append(text, style=style)
             self.log.append(line)
             if self.plain is not None:
-                self.plain.print(line)
+                self.plain.print(line, soft_wrap=True)
 
     def hear(self, event: dict[str, Any]) -> None:
         with self.lock:
@@ -107,7 +107,8 @@ class Board:
                     if self.plain is not None:
                         self.plain.print(
                             f"         batch {event['batch']}: {event['rows']} rows in {event['ms']} ms, watermark "
-                            f"{clock(event['watermark'])}, {event['held']} keys held, {event['evicted']} evicted"
+                            f"{clock(event['watermark'])}, {event['held']} keys held, {event['evicted']} evicted",
+                            soft_wrap=True,
                         )
             elif event["kind"] == "changed":
                 if self.first_result is None and event["rows"]:
