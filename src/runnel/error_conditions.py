@@ -145,6 +145,7 @@ _TYPES = {
             ),
             "INVALID_COLUMN_OR_FIELD_DATA_TYPE": ("42000", "{name} is of type {type}, but must be {expectedType}."),
             "UNSUPPORTED_DATATYPE": ("0A000", "The type {typeName} is not supported."),
+            "UNSUPPORTED_TIME_TYPE": ("0A000", "The type TIME is not supported here."),
             "UNSUPPORTED_DATA_TYPE_FOR_DATASOURCE": (
                 "0A000",
                 "The format {format} cannot hold the column {columnName} of type {columnType}. Cast or drop it.",
@@ -352,6 +353,16 @@ _TYPES = {
             "NON_STRING_LITERAL": "It must be a text constant.",
             "NON_STRUCT_TYPE": "It must be a STRUCT, not {dataType}.",
             "PARSE_ERROR": "It cannot be read: {reason}",
+        },
+    ),
+    **_family(
+        "argument",
+        "INVALID_DELIMITER_VALUE",
+        "42602",
+        "The value of the delimiter is not valid.",
+        {
+            "SINGLE_BACKSLASH": "A single backslash is not allowed.",
+            "UNSUPPORTED_SPECIAL_CHARACTER": "The special character {str} is not supported.",
         },
     ),
     **_family(
@@ -1462,6 +1473,15 @@ _PLANS_AND_CONNECTORS: Mapping[str, Condition] = {
             "_LEGACY_ERROR_TEMP_TEXT_SCHEMA": (
                 None,
                 "The text format writes one column of strings; this frame has {schema}.",
+            ),
+        },
+    ),
+    **_rows(
+        "execution",
+        {
+            "OPTION_VALUE_EXCEEDS_ONE_CHARACTER": (
+                "22023",
+                "The value of the option {paramName} must be one character, not {value}.",
             ),
         },
     ),

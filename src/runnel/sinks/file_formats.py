@@ -5,10 +5,12 @@ Names are Spark's: `part-<number>-<uuid>-c000<ext>`, inside partition folders `p
 
 from __future__ import annotations
 
+import bz2
 import concurrent.futures
 import gzip
 import os
 import uuid
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +18,22 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyspark.sql.types import StringType, StructType, TimestampType
+from pyspark.sql.types import (
+    ArrayType,
+    CalendarIntervalType,
+    MapType,
+    NullType,
+    StringType,
+    StructType,
+    TimestampType,
+    TimeType,
+    VariantType,
+)
 
-from runnel.errors import AnalysisError, IllegalArgumentError, error
+from runnel.errors import AnalysisError, IllegalArgumentError, error, unsupported
+from runnel.functions.csv_options import csv_options
+from runnel.functions.csv_writing import header_line
+from runnel.functions.pretty import pretty_type
 from runnel.show import value_texts
 
 DEFAULT_PARTITION = "__HIVE_DEFAULT_PARTITION__"
@@ -77,37 +92,88 @@ class FileFormat:
     def _text(self, table: pa.Table) -> bytes:
         end = self.options.get("linesep", "\n")
         lines = table.column(0) if self.name == "text" else self._rendered(table)
-        header = self._header() + end if self.name == "csv" and self._flag("header") else ""
+        header = ""
+        if self.name == "csv":
+            lines = lines.drop_null()  # rows that make no line
+            header = (
+                header_line(self.schema.fieldNames(), csv_options(self.options)) + end if self._flag("header") else ""
+            )
         if not len(lines):
-            return header.encode()
+            return self._encoded(header.encode())
         filled = pc.fill_null(lines, "") if lines.null_count else lines
         joined = pc.binary_join_element_wise(filled, pa.scalar("", filled.type), pa.scalar(end, filled.type))
-        return header.encode() + b"".join(_bytes_of(chunk) for chunk in joined.chunks)
+        return self._encoded(header.encode() + b"".join(_bytes_of(chunk) for chunk in joined.chunks))
+
+    def _encoded(self, data: bytes) -> bytes:
+        encoding = _encoding(self.options)
+        if self.name == "text" or encoding == "utf-8":
+            return data
+        return data.decode().encode(encoding, "replace")
 
     def _rendered(self, table: pa.Table) -> pa.ChunkedArray:
         assert self.render is not None
         return self.render(table)
 
-    def _header(self) -> str:
-        sep = self.options.get("sep", self.options.get("delimiter", ","))
-        return sep.join(self.schema.fieldNames())
-
     def _flag(self, name: str) -> bool:
         return self.options.get(name, "false").lower() == "true"
 
     def _compressed(self, data: bytes) -> bytes:
-        codec = self.options.get("compression", "none").lower()
-        if codec in ("none", "uncompressed"):
-            return data
-        if codec == "gzip":
-            return gzip.compress(data)
-        raise IllegalArgumentError(
-            "CODEC_NOT_AVAILABLE.WITH_AVAILABLE_CODECS_SUGGESTION",
-            {"codecName": codec, "availableCodecs": "none, gzip"},
-        )
+        match _codec(self.name, self.options):
+            case "gzip":
+                return gzip.compress(data)
+            case "bzip2":
+                return bz2.compress(data)
+            case "deflate":
+                return zlib.compress(data)
+            case _:
+                return data
 
 
 _EXTENSIONS = {"parquet": ".parquet", "json": ".json", "csv": ".csv", "text": ".txt"}
+_CODECS = {"none": "", "uncompressed": "", "gzip": ".gz", "bzip2": ".bz2", "deflate": ".deflate"}
+_CHARSETS = ("iso-8859-1", "us-ascii", "utf-16", "utf-16be", "utf-16le", "utf-32", "utf-8")
+_NOT_IN_CSV = (ArrayType, MapType, StructType, NullType, VariantType, CalendarIntervalType)
+
+
+def _codec(name: str, options: Mapping[str, str]) -> str:
+    default = "snappy" if name == "parquet" else "none"
+    return options.get("compression", options.get("codec", default) if name == "csv" else default).lower()
+
+
+def _encoding(options: Mapping[str, str]) -> str:
+    return options.get("encoding", options.get("charset", "utf-8")).lower()
+
+
+def _check_text(name: str, options: Mapping[str, str], schema: StructType) -> None:
+    """Refuses what a format of lines cannot write, before there are rows."""
+    codec = _codec(name, options)
+    if codec not in _CODECS:
+        if codec in ("snappy", "lz4"):
+            raise unsupported(f"Writing {name} compressed by {codec}", "Use gzip, bzip2 or deflate.")
+        raise IllegalArgumentError(
+            "CODEC_NOT_AVAILABLE.WITH_AVAILABLE_CODECS_SUGGESTION",
+            {"codecName": codec, "availableCodecs": ", ".join(_CODECS)},
+        )
+    if name == "csv":
+        csv_options(options)
+        if _encoding(options) not in _CHARSETS:
+            raise IllegalArgumentError(
+                "INVALID_PARAMETER_VALUE.CHARSET",
+                {
+                    "functionName": "`CSVOptions`",
+                    "parameter": "`charset`",
+                    "charset": _encoding(options),
+                    "charsets": ", ".join(_CHARSETS),
+                },
+            )
+        for field in schema.fields:
+            if isinstance(field.dataType, TimeType):
+                raise AnalysisError("UNSUPPORTED_TIME_TYPE")
+            if isinstance(field.dataType, _NOT_IN_CSV):
+                raise AnalysisError(
+                    "UNSUPPORTED_DATA_TYPE_FOR_DATASOURCE",
+                    {"format": "CSV", "columnName": f"`{field.name}`", "columnType": pretty_type(field.dataType)},
+                )
 
 
 def file_format(
@@ -119,12 +185,13 @@ def file_format(
         raise AnalysisError("DATA_SOURCE_NOT_FOUND", {"provider": name})
     if name == "text" and (len(schema.fields) != 1 or not isinstance(schema.fields[0].dataType, StringType)):
         raise error("_LEGACY_ERROR_TEMP_TEXT_SCHEMA", schema=schema.simpleString())
-    codec = low.get("compression", "snappy" if name == "parquet" else "none").lower()
+    codec = _codec(name, low)
     extension = _EXTENSIONS[name]
     if name == "parquet":
         extension = (f".{codec}" if codec not in ("none", "uncompressed") else "") + extension
-    elif codec == "gzip":
-        extension += ".gz"
+    else:
+        _check_text(name, low, schema)
+        extension += _CODECS[codec]
     render = make_renderer(schema, name, low) if name in ("json", "csv") else None
     return FileFormat(name, extension, low, schema, zone, render)
 
