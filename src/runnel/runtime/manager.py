@@ -10,6 +10,10 @@ from runnel.runtime.listeners import Listener, ListenerBus
 from runnel.runtime.query import StreamingQuery
 
 
+_REMEMBERED = 1_000
+"""How many ended queries can still be asked for their end."""
+
+
 class StreamingQueryManager:
     """Spark's StreamingQueryManager. Safe for use by several threads."""
 
@@ -75,6 +79,9 @@ class StreamingQueryManager:
             if self._active.get(query.id) is query:
                 del self._active[query.id]
             self._ended_since_reset = True
+            ended = [run_id for run_id, known in self._known.items() if self._active.get(known.id) is not known]
+            for run_id in ended[:-_REMEMBERED]:
+                del self._known[run_id]
             error = query.exception()
             if error is not None and self._first_error is None:
                 self._first_error = error

@@ -55,7 +55,7 @@ class StreamingQuery:
         self.run_id = identity.run_id
         self.name = identity.name
         self._identity = identity
-        self._make_engine = make_engine
+        self._make_engine: Callable[[Reporting], RunningEngine] | None = make_engine
         self._close = close
         self._interrupt = interrupt
         self._explain = explain
@@ -138,7 +138,9 @@ class StreamingQuery:
     def _run(self) -> None:
         error: BaseException | None = None
         try:
-            self._make_engine(
+            make_engine, self._make_engine = self._make_engine, None  # what it holds is not needed for a second run
+            assert make_engine is not None
+            make_engine(
                 Reporting(
                     self._take_progress, self._take_idle, self._take_status, self._take_begun, self._take_caught_up
                 )
