@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,12 +20,11 @@ from pyspark.sql.types import (
     DayTimeIntervalType,
     LongType,
     StringType,
-    StructField,
     StructType,
     TimestampType,
 )
 
-from runnel.errors import AnalysisError
+from runnel.errors import RunnelError
 from runnel.execution.connection import Engine
 from runnel.lowering.expressions import LoweringOptions
 from runnel.operators.base import OperatorBatch, OperatorPlan
@@ -230,4 +230,168 @@ def test_without_watermarks_the_batches_together_are_the_join_of_everything(
         driver.close()
     every_left = [row for rows, _ in batches for row in rows]
     every_right = [row for _, rows in batches for row in rows]
-    assert out == Counter(a + b for a in every_left for b in every_right if a[0] == b[0] and a[2] <= b[2])
+    assert out == Counter(a + b for a in every_left for b in every_right if a[0] == b[0] and (a[2] or 0) <= (b[2] or 0))
+
+
+# ------------------------------------------------------------------------------------------- facts, as Spark has them
+
+MINUTE = 60
+L_ROWS: list[list[Row]] = [[("a", 0, 1)], [("b", 5, 2)], [("c", 30, 3)], [("d", 60, 4)], [("e", 120, 5)]]
+R_ROWS: list[list[Row]] = [
+    [("b", 6, 20)],
+    [("a", 3, 10), ("a", 20, 11)],
+    [("x", 31, 30)],
+    [("d", 61, 40)],
+    [("z", 120, 50)],
+]
+WATERMARKS_MIN = [0, 0, 0, 20, 50]
+"""The watermark of each batch, in minutes: that of two streams with a delay of ten, the lesser one."""
+
+PAIRS = {1: {("a", 0, 1, "a", 3, 10), ("b", 5, 2, "b", 6, 20)}, 3: {("d", 60, 4, "d", 61, 40)}}
+LEFT_ALONE = {("c", 30, 3, None, None, None)}
+RIGHT_ALONE = {(None, None, None, "a", 20, 11), (None, None, None, "x", 31, 30)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("inner", PAIRS),
+        ("left", PAIRS | {4: LEFT_ALONE}),
+        ("right", PAIRS | {4: RIGHT_ALONE}),
+        ("full", PAIRS | {4: LEFT_ALONE | RIGHT_ALONE}),
+        ("semi", {1: {("a", 0, 1), ("b", 5, 2)}, 3: {("d", 60, 4)}}),
+    ],
+)
+def test_five_batches_of_two_streams(engine: Engine, tmp_path: Path, kind: str, expected: dict[int, set[Out]]) -> None:
+    condition = both(call("==", LK, RK), call(">=", RT, LT), call("<=", RT, plus(LT, 10 * MINUTE)))
+    driver = Driver(engine, planned(kind, condition), tmp_path, watermark_ms=0)
+
+    def at(rows: list[Row]) -> list[Row]:
+        return [(k, (600 + t) * MINUTE, v) for k, t, v in rows if t is not None]
+
+    found = {}
+    for i, (left, right) in enumerate(zip(L_ROWS, R_ROWS, strict=True)):
+        minutes = WATERMARKS_MIN[i]
+        out = driver.run(
+            [table(at(left), "l"), table(at(right), "r")],
+            watermark_ms=(600 + minutes) * MINUTE * 1000 if minutes else 0,
+        )
+        if out:
+            found[i] = {
+                tuple(v // MINUTE - 600 if p in (1, 4) and v is not None else v for p, v in enumerate(row))
+                for row in given_out(out)
+            }
+    driver.close()
+    assert found == expected
+
+
+SIDE_ONLY = both(RANGE, call("<", LV, number(8)), call("<", RV, number(35)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "at_once", "held"),
+    [
+        ("inner", [], [1, 1]),
+        ("semi", [], [1, 1]),
+        ("left", [("a", 1, 9, None, None, None)], [1, 1]),
+        ("right", [(None, None, None, "a", 2, 40)], [1, 1]),
+        ("full", [("a", 1, 9, None, None, None), (None, None, None, "a", 2, 40)], [1, 1]),
+    ],
+)
+def test_rows_that_fail_a_condition_on_their_own_side_are_never_kept(
+    engine: Engine, tmp_path: Path, kind: str, at_once: list[Out], held: list[int]
+) -> None:
+    driver = Driver(engine, planned(kind, SIDE_ONLY), tmp_path, watermark_ms=0)
+    left: list[Row] = [("a", 1, 9), ("a", 1, 1)]
+    right: list[Row] = [("a", 2, 40), ("b", 2, 1)]
+    assert given_out(driver.run([table(left, "l"), table(right, "r")], watermark_ms=0)) == Counter(at_once)
+    assert [store.store.num_rows for store in driver.stores.values()] == held
+    driver.close()
+
+
+def test_a_right_row_that_goes_in_this_batch_is_not_kept(engine: Engine, tmp_path: Path) -> None:
+    driver = Driver(engine, planned("inner", RANGE), tmp_path, watermark_ms=0)
+    rows: list[Row] = [("a", 3, 1), ("a", 20, 2)]
+    driver.run([table(rows, "l"), table(rows, "r")], watermark_ms=10_000)
+    metrics = driver.plan.operator.metrics
+    # Left: both stored, none past 10 s - 10 s. Right: the row at 3 s is not stored, so it is not removed either.
+    assert (metrics.num_rows_updated, metrics.num_rows_removed) == (3, 0)
+    driver.run([table([("a", 4, 1)], "l"), table([], "r")], watermark_ms=40_000)
+    metrics = driver.plan.operator.metrics
+    assert metrics.num_rows_dropped_by_watermark == 1
+    assert (metrics.num_rows_updated, metrics.num_rows_removed) == (0, 3)
+    driver.close()
+
+
+def test_evictions_that_make_outer_rows_are_not_counted(engine: Engine, tmp_path: Path) -> None:
+    driver = Driver(engine, planned("left", RANGE), tmp_path, watermark_ms=0)
+    driver.run([table([("a", 1, 1)], "l"), table([("b", 1, 1), ("b", 2, 1)], "r")], watermark_ms=0)
+    out = driver.run([table([], "l"), table([], "r")], watermark_ms=60_000)
+    assert given_out(out) == Counter([("a", 1, 1, None, None, None)])
+    assert driver.plan.operator.metrics.num_rows_removed == 2
+    driver.close()
+
+
+def test_a_semi_join_gives_a_left_row_once(engine: Engine, tmp_path: Path) -> None:
+    driver = Driver(engine, planned("semi", RANGE), tmp_path, watermark_ms=0)
+    two: list[Row] = [("a", 2, 1), ("a", 3, 2)]
+    assert driver.run([table([("a", 1, 1)], "l"), table([], "r")], watermark_ms=0) == []
+    assert given_out(driver.run([table([], "l"), table(two, "r")], watermark_ms=0)) == Counter([("a", 1, 1)])
+    assert driver.run([table([], "l"), table(two, "r")], watermark_ms=0) == []
+    assert given_out(driver.run([table([("a", 0, 5)], "l"), table(two, "r")], watermark_ms=0)) == Counter()
+    assert given_out(driver.run([table([("a", 1, 5)], "l"), table(two, "r")], watermark_ms=0)) == Counter([("a", 1, 5)])
+    driver.close()
+
+
+def test_a_computed_key(engine: Engine, tmp_path: Path) -> None:
+    condition = both(call("==", LK, RK), call("==", plus(LT, 5), RT))
+    driver = Driver(engine, planned("full", condition), tmp_path, watermark_ms=0)
+    driver.run([table([("a", 1, 1), ("a", 2, 2)], "l"), table([], "r")], watermark_ms=0)
+    out = driver.run([table([], "l"), table([("a", 6, 3), ("a", 8, 4)], "r")], watermark_ms=0)
+    assert given_out(out) == Counter([("a", 1, 1, "a", 6, 3)])
+    # The key itself decides on both sides: 2 s + 5 s and 8 s.
+    out = driver.run([table([], "l"), table([], "r")], watermark_ms=7_000)
+    assert given_out(out) == Counter([("a", 2, 2, None, None, None)])
+    out = driver.run([table([], "l"), table([], "r")], watermark_ms=8_000)
+    assert given_out(out) == Counter([(None, None, None, "a", 8, 4)])
+    driver.close()
+
+
+# -------------------------------------------------------------------------------------------------- what it declares
+
+
+def test_watermarks_out_and_batches_wanted() -> None:
+    def batch(watermark_ms: int | None) -> OperatorBatch:
+        return OperatorBatch(1, 0, "append", watermark_ms, watermark_ms)
+
+    operator = planned("inner", RANGE).operator
+    assert operator.output_watermark_ms(60_000) == 49_999
+    assert operator.wants_another_batch(batch(5), 6)
+    assert not operator.wants_another_batch(batch(5), 5)
+    assert not operator.wants_another_batch(batch(None), 5)
+    no_bounds = planned("inner", call("==", LK, RK)).operator
+    assert no_bounds.output_watermark_ms(60_000) == 60_000
+    assert not no_bounds.wants_another_batch(batch(5), 6)
+    assert planned("inner", EXACT).operator.output_watermark_ms(60_000) == 60_000
+
+
+def test_stores_say_what_spark_keeps() -> None:
+    operator = planned("left", both(call("==", plus(LT, 5), RT), call("==", LK, RK))).operator
+    assert operator.name == "symmetricHashJoin"
+    names = [name for spec in operator.stores for name in spec.spark_store_names]
+    assert names == [
+        f"{side}-{store}" for side in ("left", "right") for store in ("keyToNumValues", "keyWithIndexToValue")
+    ]
+    key = StructType.fromJson(json.loads(operator.stores[0].spark_key_schema))
+    value = StructType.fromJson(json.loads(operator.stores[0].spark_value_schema))
+    assert key.simpleString() == "struct<field0:timestamp,field1:string,index:bigint>"
+    assert value.simpleString() == "struct<lk:string,lt:timestamp,lv:bigint,matched:boolean>"
+
+
+@pytest.mark.parametrize(
+    "condition", [call(">=", RT, LT), call("not", call("==", LK, RK)), call("==", LK, Literal("a", StringType()))]
+)
+def test_a_join_without_equality_between_the_sides_is_refused(condition: Expression) -> None:
+    with pytest.raises(RunnelError) as refused:
+        planned("inner", condition)
+    assert refused.value.condition == "_LEGACY_ERROR_TEMP_1181"

@@ -152,3 +152,24 @@ def test_expiry_index_forgets_what_is_outdated() -> None:
         del live[slot]
     assert index.expired(2, is_current).tolist() == []
     assert len(index) == 70
+
+
+def test_some_columns_of_rows_are_replaced_and_rolled_back() -> None:
+    store = KeyedStore(
+        pa.schema([("k", pa.int64())]), pa.schema([("text", pa.string()), ("flag", pa.bool_()), ("until", pa.int64())]),
+        eviction_column="until",
+    )
+    values = pa.table({"text": ["a", "b", None], "flag": [False, False, False], "until": [1, 2, 3]})
+    slots = store.upsert(pa.table({"k": [1, 2, 3]}), values)
+    store.mark_committed()
+    store.update(slots[1:], pa.table({"flag": [True, None]}))
+    assert store.gather(slots).to_pydict() == {"text": ["a", "b", None], "flag": [False, True, None], "until": [1, 2, 3]}
+    assert store.staged().upserted.tolist() == slots[1:].tolist()
+    assert store.is_live(slots).all()
+    store.rollback()
+    assert store.gather(slots).to_pydict() == values.to_pydict()
+    for wrong in ("until", "k", "other"):
+        with pytest.raises(ValueError, match=wrong):
+            store.update(slots[:1], pa.table({wrong: [1]}))
+    with pytest.raises(ValueError, match="no row"):
+        store.update(np.array([-1]), pa.table({"flag": [True]}))

@@ -206,7 +206,7 @@ class JoinOperator:
 
     def output_watermark_ms(self, input_ms: int) -> int | None:
         sides = (self._left_side.watermark, self._right_side.watermark)
-        return min(input_ms, *(w.at(input_ms) for w in sides if w is not None))
+        return min([input_ms, *(w.at(input_ms) for w in sides if w is not None)])
 
     # --------------------------------------------------------------------------------------------------- a batch
 

@@ -85,7 +85,7 @@ class BufferedSide:
         self._store = store
         self._names = layout.names
         self._hasher = KeyHasher([arrow_type(t) for t in layout.key_types])
-        self._index = Multimap()
+        self._index = Multimap(self._is_live)
         self._next_number = 0
         slots = store.all_slots()
         if len(slots):
@@ -93,7 +93,7 @@ class BufferedSide:
             self._next_number = int(numbers.max()) + 1
             rows = self.gather(slots, range(len(self._names)))
             joinable = self.joinable(rows)
-            self._index.add(self.hashes(rows)[joinable], numbers[joinable])
+            self._index.add(self.hashes(rows)[joinable], slots[joinable], numbers[joinable])
 
     def __len__(self) -> int:
         return self._store.num_rows
@@ -117,9 +117,7 @@ class BufferedSide:
 
     def partners(self, hashes: U64) -> Ints:
         """The slots of the rows whose key has one of these hashes, each once."""
-        numbers = self._index.find(ascending(hashes))
-        slots = self._store.find(_number_table(numbers)) if len(numbers) else numbers
-        return slots[slots >= 0]
+        return self._index.find(ascending(hashes))
 
     def gather(self, slots: Ints, positions: Sequence[int]) -> pa.Table:
         """These columns of the rows at slots, which may repeat."""
@@ -142,8 +140,9 @@ class BufferedSide:
         numbers = np.arange(self._next_number, self._next_number + rows.num_rows)
         self._next_number += rows.num_rows
         values = pa.Table.from_arrays([*rows.columns, pa.array(matched)], names=[*self._names, MATCHED])
-        self._store.upsert(_number_table(numbers), values, np.full(rows.num_rows, -1, np.int64))
-        self._index.add(hashes[joinable], numbers[joinable])
+        keys = pa.table({"number": numbers})
+        slots = self._store.upsert(keys, values, np.full(rows.num_rows, -1, np.int64))
+        self._index.add(hashes[joinable], slots[joinable], numbers[joinable])
 
     def mark_matched(self, slots: Ints) -> None:
         """Notes that these rows have found a partner; slots may repeat."""
@@ -155,12 +154,12 @@ class BufferedSide:
     def remove(self, slots: Ints) -> None:
         if len(slots):
             self._store.remove(slots)
-            self._index.removed(len(slots), lambda numbers: self._store.find(_number_table(numbers)) >= 0)
+            self._index.removed(len(slots))
+
+    def _is_live(self, slots: Ints, numbers: Ints) -> Mask:
+        live: Mask = self._store.is_live(slots) & (self._numbers(slots) == numbers)
+        return live
 
     def _numbers(self, slots: Ints) -> Ints:
         numbers: Ints = self._store.gather_keys(slots).column(0).to_numpy()
         return numbers
-
-
-def _number_table(numbers: Ints) -> pa.Table:
-    return pa.table({"number": numbers})

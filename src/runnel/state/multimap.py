@@ -1,8 +1,9 @@
-"""From a hash that many rows may share to the numbers of those rows: what a join's buffered side is searched by."""
+"""From a hash that many rows may share to the slots of those rows: what a join's buffered side is searched by."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -14,8 +15,8 @@ from runnel.state.columns import make_column
 from runnel.state.hashing import U64
 
 Ints = NDArray[np.int64]
-IsLive = Callable[[Ints], NDArray[np.bool_]]
-"""``is_live(numbers)``: which rows still exist."""
+IsLive = Callable[[Ints, Ints], NDArray[np.bool_]]
+"""``is_live(slots, numbers)``: whether the row with that number still exists at its slot."""
 
 _MERGE_LIMIT = 1 << 20
 
@@ -37,59 +38,63 @@ class KeyHasher:
 
 
 class Multimap:
-    """Sorted runs of (hash, row number). A batch adds a run; small neighbouring runs of similar size are merged, big
-    ones never, so that no single batch pays for the whole state.
+    """Sorted runs of (hash, slot, row number). A batch adds a run; small neighbouring runs of similar size are merged,
+    big ones never, so that no single batch pays for the whole state.
 
-    Rows that cease to exist leave their entries behind. `removed` sweeps some runs, about as many entries as were
-    removed since, so that entries without a row stay a part of the whole.
+    Rows that cease to exist leave their entries behind, and their slots go to other rows: the number, which no two rows
+    share, tells them apart. `removed` sweeps some runs, about as many entries as were removed since, so that entries
+    without a row stay a part of the whole.
     """
 
-    def __init__(self) -> None:
-        self._runs: list[tuple[U64, Ints]] = []
+    def __init__(self, is_live: IsLive) -> None:
+        self._is_live = is_live
+        self._runs: list[_Run] = []
         self._credit = 0
         self._next_swept = 0
 
     def __len__(self) -> int:
         """Entries, those without a row included."""
-        return sum(len(hashes) for hashes, _ in self._runs)
+        return sum(len(run.hashes) for run in self._runs)
 
     @property
     def nbytes(self) -> int:
-        return 16 * len(self)
+        return 24 * len(self)
 
-    def add(self, hashes: U64, numbers: Ints) -> None:
-        """Adds rows. A number must never be given to another row later."""
+    def add(self, hashes: U64, slots: Ints, numbers: Ints) -> None:
+        """Adds rows."""
         if not len(hashes):
             return
-        order = np.argsort(hashes)
-        run = (hashes[order], numbers[order])
+        run = _Run(hashes, slots, numbers).at(np.argsort(hashes))
         while self._runs:
-            before = len(self._runs[-1][0])
-            if len(run[0]) * 2 < before or len(run[0]) + before > _MERGE_LIMIT:
+            before = len(self._runs[-1].hashes)
+            if len(run.hashes) * 2 < before or len(run.hashes) + before > _MERGE_LIMIT:
                 break
-            run = _merged(self._runs.pop(), run)
+            run = self._runs.pop().merged(run)
         self._runs.append(run)
 
     def find(self, wanted: U64) -> Ints:
-        """The numbers of all rows with one of these hashes, each once, those that have ceased to exist among them.
+        """The slots of all rows with one of these hashes, each once. `wanted`: ascending, without repetition."""
+        if not len(wanted) or not self._runs:
+            return np.empty(0, np.int64)
+        found = []
+        for run in self._runs:
+            at = run.positions(wanted)
+            slots = run.slots[at]
+            found.append(slots[self._is_live(slots, run.numbers[at])])
+        return np.concatenate(found)
 
-        `wanted`: ascending, without repetition.
-        """
-        found = [_in_run(run, wanted) for run in self._runs] if len(wanted) else []
-        return np.concatenate(found) if found else np.empty(0, np.int64)
-
-    def removed(self, count: int, is_live: IsLive) -> None:
+    def removed(self, count: int) -> None:
         """Says that so many rows have ceased to exist."""
         self._credit += 2 * count
         while self._runs and self._credit > 0:
             at = self._next_swept % len(self._runs)
-            hashes, numbers = self._runs[at]
-            if len(numbers) > self._credit:
+            run = self._runs[at]
+            if len(run.hashes) > self._credit:
                 return
-            self._credit -= len(numbers)
-            live = is_live(numbers)
-            if live.any():
-                self._runs[at] = (hashes[live], numbers[live])
+            self._credit -= len(run.hashes)
+            live = np.flatnonzero(self._is_live(run.slots, run.numbers))
+            if len(live):
+                self._runs[at] = run.at(live) if len(live) < len(run.hashes) else run
                 self._next_swept = at + 1
             else:
                 del self._runs[at]
@@ -98,25 +103,34 @@ class Multimap:
             self._credit = 0
 
 
-def _merged(left: tuple[U64, Ints], right: tuple[U64, Ints]) -> tuple[U64, Ints]:
-    hashes = np.concatenate([left[0], right[0]])
-    order = np.argsort(hashes, kind="stable")
-    return hashes[order], np.concatenate([left[1], right[1]])[order]
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Entries in the order of their hashes."""
 
+    hashes: U64
+    slots: Ints
+    numbers: Ints
 
-def _in_run(run: tuple[U64, Ints], wanted: U64) -> Ints:
-    """The cheaper way round: the smaller side is looked up in the greater."""
-    hashes, numbers = run
-    if len(wanted) > len(hashes):
-        at = np.searchsorted(wanted, hashes)
-        at[at == len(wanted)] = 0
-        looked_up: Ints = numbers[wanted[at] == hashes]
-        return looked_up
-    first = np.searchsorted(hashes, wanted)
-    hit = np.flatnonzero(hashes[np.minimum(first, len(hashes) - 1)] == wanted)
-    first = first[hit]
-    lengths = np.searchsorted(hashes, wanted[hit], side="right") - first
-    ends = np.cumsum(lengths)
-    positions = np.arange(int(ends[-1]) if len(ends) else 0) + np.repeat(first - (ends - lengths), lengths)
-    found: Ints = numbers[positions]
-    return found
+    def at(self, positions: Ints) -> _Run:
+        return _Run(self.hashes[positions], self.slots[positions], self.numbers[positions])
+
+    def merged(self, other: _Run) -> _Run:
+        hashes = np.concatenate([self.hashes, other.hashes])
+        order = np.argsort(hashes, kind="stable")  # finds the two runs and merges them
+        slots, numbers = np.concatenate([self.slots, other.slots]), np.concatenate([self.numbers, other.numbers])
+        return _Run(hashes[order], slots[order], numbers[order])
+
+    def positions(self, wanted: U64) -> Ints:
+        """Where the entries with these hashes are. The smaller side is looked up in the greater."""
+        hashes = self.hashes
+        if len(wanted) > len(hashes):
+            near = np.searchsorted(wanted, hashes)
+            near[near == len(wanted)] = 0
+            return np.flatnonzero(wanted[near] == hashes)
+        first = np.searchsorted(hashes, wanted)
+        hit = np.flatnonzero(hashes[np.minimum(first, len(hashes) - 1)] == wanted)
+        first = first[hit]
+        lengths = np.searchsorted(hashes, wanted[hit], side="right") - first
+        ends = np.cumsum(lengths)
+        positions: Ints = np.arange(int(lengths.sum())) + np.repeat(first - (ends - lengths), lengths)
+        return positions

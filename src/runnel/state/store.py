@@ -153,6 +153,11 @@ class KeyedStore:
         """The key columns at `slots`, all null for slot -1."""
         return self.gather(slots, self.key_schema.names)
 
+    def is_live(self, slots: Slots) -> NDArray[np.bool_]:
+        """Whether there is a row at each slot, which must have been given out before."""
+        live: NDArray[np.bool_] = (self._flags[slots] & _LIVE) != 0
+        return live
+
     def all_slots(self) -> Slots:
         """All live slots, ascending."""
         return np.flatnonzero(self._flags[: self._used] & _LIVE)
