@@ -17,7 +17,7 @@ from runnel.csv_records import Record, is_record, read_records, split_record
 from runnel.errors import AnalysisError, IllegalArgumentError
 from runnel.files import path_to_uri
 from runnel.functions.csv_options import CsvOptions, csv_options
-from runnel.functions.csv_values import csv_value
+from runnel.functions.csv_values import check_types, csv_value
 from runnel.functions.json_options import DROPMALFORMED, FAILFAST, PERMISSIVE
 from runnel.lines import FileStream, lines_schema, read_lines
 from runnel.lowering.datatypes import quote
@@ -34,6 +34,7 @@ def lower_csv(scan: FileScan, context: ExpressionLowering) -> str:
     """The SELECT of a scan of CSV files."""
     options = csv_options(scan.options)
     columns = scan_columns(scan)
+    check_types(columns.data)
     corrupt = _corrupt_place(columns.data, options)
     places = [i for i in range(len(columns.data.fields)) if i != corrupt]
     unique = new_expr_id()
@@ -46,7 +47,7 @@ def lower_csv(scan: FileScan, context: ExpressionLowering) -> str:
     def read(path: str) -> Iterator[pa.RecordBatch]:
         return _batches(path, schema, options, header)
 
-    stream = FileStream(scan.paths, schema, read, columns.constants, ignore_missing=ignores_missing(scan))
+    stream = FileStream(scan.paths, schema, read, columns.constants, **tolerance(scan))
     name = context.stream(stream)
     strict = options.mode in (DROPMALFORMED, FAILFAST)
     watched = strict or any(place == corrupt for place, _ in columns.read)
