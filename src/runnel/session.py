@@ -60,6 +60,7 @@ from runnel.plan.write_spec import StreamWriteSpec, WriteSpec
 from runnel.runtime.manager import StreamingQueryManager
 from runnel.runtime.query import StreamingQuery
 from runnel.runtime.start import QueryEnvironment, start_query
+from runnel.runtime.stateful_batch import with_states_run
 from runnel.sinks.file_formats import RenderLines
 from runnel.sinks.file_writer import write_files
 from runnel.sources.file_listing import FILE_FORMATS, resolve_files
@@ -263,7 +264,10 @@ class Session:
         return self._execute(resolved)
 
     def _execute(self, resolved: Relation) -> pa.Table:
-        return execute(prune(resolved), self.application.engine, self._lowering())
+        engine, options = self.application.engine, self._lowering()
+        now_ms = self.application.clock.now_ms()
+        plan = with_states_run(prune(resolved), engine, options, now_ms, lambda p: execute(p, engine, options))
+        return execute(plan, engine, options)
 
     def _lowering(self) -> LoweringOptions:
         return LoweringOptions(session_time_zone=self.conf.time_zone, ansi=self.conf.ansi)

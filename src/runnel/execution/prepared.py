@@ -8,6 +8,7 @@ type that they are declared with in the statement (BIGINT), since another one ma
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -95,6 +96,8 @@ class _Statement:
         self._inputs: dict[int, _Served] = {}
         self._empty: dict[int, pa.Table] = {}
         self._functions: list[str] = []
+        self._open = True
+        self._closing = threading.Lock()
         try:
             self._prepare()
         except BaseException:
@@ -137,13 +140,17 @@ class _Statement:
         return conform(table, fragment.schema)
 
     def interrupt(self) -> None:
-        self._cursor.interrupt()
+        with self._closing:
+            if self._open:
+                self._cursor.interrupt()
 
     def close(self) -> None:
-        names, self._functions = self._functions, []
-        for name in names:
-            self._cursor.remove_function(name)
-        self._engine.release(self._cursor)
+        with self._closing:
+            self._open = False
+            names, self._functions = self._functions, []
+            for name in names:
+                self._cursor.remove_function(name)
+            self._engine.release(self._cursor)
 
 
 def run_once(

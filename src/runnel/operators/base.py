@@ -65,13 +65,15 @@ class StoreSpec:
     eviction_column: str | tuple[str, ...] | None = None
     """A column, or the path to a struct's field, that `scan_expired` goes by."""
     num_cols_prefix_key: int = 0
-    spark_stores: tuple[str, ...] = ()
+    spark_stores: tuple[str, ...] | None = None
     """The names of the stores in which Spark keeps this, where they are others than `name` alone."""
+    may_be_added: bool = False
+    """Whether a later run may declare the store first, and another one leave it out: it starts empty then."""
 
     @property
     def spark_store_names(self) -> tuple[str, ...]:
         """Spark's store names: what metadata lists and progress counts."""
-        return self.spark_stores or (self.name,)
+        return (self.name,) if self.spark_stores is None else self.spark_stores
 
 
 class Operator(Protocol):

@@ -11,6 +11,7 @@ from runnel.operators.deduplicate import plan_deduplicate
 from runnel.operators.join import plan_join
 from runnel.operators.limit import plan_limit
 from runnel.operators.session_window import plan_session_window
+from runnel.operators.transform_with_state import plan_transform_with_state
 from runnel.operators.user_code import UserCode
 from runnel.operators.user_state import plan_flat_map_groups_with_state
 from runnel.plan.relations import (
@@ -23,10 +24,15 @@ from runnel.plan.relations import (
     SetOperation,
     TransformWithState,
 )
+from runnel.plan.traverse import walk_relations
 
 
-def is_stateful(node: Relation) -> bool:
-    """Whether a node needs state where its input is a stream."""
+def is_stateful(node: Relation, output_mode: str = "append") -> bool:
+    """Whether a node needs state where its input is a stream.
+
+    A limit above an aggregation whose whole result is shown every batch takes the first rows of each (Spark's
+    StreamingGlobalLimitStrategy); every other limit counts the rows of the query's life.
+    """
     match node:
         case Aggregate() | Deduplicate() | FlatMapGroupsWithState() | TransformWithState():
             return True
@@ -34,8 +40,12 @@ def is_stateful(node: Relation) -> bool:
             return left.is_streaming and right.is_streaming
         case SetOperation(kind=kind):
             return kind != "union"
+        case Limit(child=child):
+            return output_mode == "append" or not any(
+                isinstance(below, Aggregate) and below.is_streaming for below in walk_relations(child)
+            )
         case _:
-            return isinstance(node, Limit)
+            return False
 
 
 def plan_operator(
@@ -57,6 +67,8 @@ def plan_operator(
             return plan_deduplicate(node, options)
         case FlatMapGroupsWithState() if user_code is not None:
             return plan_flat_map_groups_with_state(node, options, user_code)
+        case TransformWithState() if user_code is not None:
+            return plan_transform_with_state(node, options, user_code)
         case Limit():
             return plan_limit(node, options)
         case Join():

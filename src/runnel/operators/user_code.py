@@ -8,9 +8,10 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pyspark.sql.types import DataType, StructType
+from pyspark.sql.types import DataType, IntegerType, StructType
 
 from runnel.errors import RunnelError
+from runnel.plan.expressions import Alias, Expression, Literal, new_expr_id
 
 Ints = NDArray[np.int64]
 
@@ -64,6 +65,11 @@ class UserCode(Protocol):
     def error(self, problem: BaseException) -> RunnelError:
         """What the user's code raised, as the error that the query fails with."""
         ...
+
+
+def stored_groupings(groupings: Sequence[Expression]) -> tuple[Expression, ...]:
+    """What state is kept by: the groupings; without any, one constant."""
+    return tuple(groupings) or (Alias(Literal(0, IntegerType()), "key", new_expr_id()),)
 
 
 def group_bounds(table: pa.Table) -> Ints:

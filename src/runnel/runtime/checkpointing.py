@@ -61,6 +61,7 @@ class QueryCheckpoint:
         self._recovery: Recovery | None = None
         self._session_conf = session_conf
         self._stores: dict[int, dict[str, VersionedStore]] = {}
+        self._may_be_added: set[tuple[int, str]] = set()
         self._commit_ms: dict[int, float] = {}
         self._stages: tuple[OperatorStage, ...] = ()
 
@@ -177,6 +178,10 @@ class QueryCheckpoint:
                 stores[spec.name] = VersionedStore(
                     folder, store, snapshot_every=self._settings.snapshot_every, sync=self._settings.durable
                 )
+                if spec.may_be_added:
+                    self._may_be_added.add((stage.operator_id, spec.name))
+            if any(spec.may_be_added for spec in stage.operator.stores):
+                _drop_undeclared(root / str(stage.operator_id), stores)
             self._stores[stage.operator_id] = stores
             opened[stage.operator_id] = {name: bound.store for name, bound in stores.items()}
             self._record(stage, root, stores)
@@ -218,9 +223,12 @@ class QueryCheckpoint:
 
     def load_state(self, version: int) -> None:
         """Makes every store that of `version`. Raises RunnelStateError for gaps and damage."""
-        for stores in self._stores.values():
-            for bound in stores.values():
-                bound.load(version)
+        for operator_id, stores in self._stores.items():
+            for name, bound in stores.items():
+                if (operator_id, name) in self._may_be_added:
+                    bound.load_or_begin(version)
+                else:
+                    bound.load(version)
 
     def commit_state(self, version: int) -> None:
         """What the operators staged becomes `version`, durably."""
@@ -255,6 +263,13 @@ class QueryCheckpoint:
         self._lock.release()
         if delete:
             shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _drop_undeclared(folder: Path, declared: Mapping[str, VersionedStore]) -> None:
+    """Removes the stores that an operator no longer has, so that they begin empty should they come back."""
+    for name in list_names(folder):
+        if name not in declared and (folder / name / "_schema.json").exists():
+            shutil.rmtree(folder / name)
 
 
 def _metadata_file(folder: Path) -> Path:

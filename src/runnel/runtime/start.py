@@ -138,6 +138,12 @@ def start_query(plan: Relation, spec: StreamWriteSpec, output_mode: str, env: Qu
     return query
 
 
+def _check_provider(plan: StreamPlan, provider: str) -> None:
+    """transformWithState asks for Spark's RocksDB provider, so that a program which runs here runs there."""
+    if "RocksDB" not in provider and any(o.operator.name.startswith("transformWithState") for o in plan.operators):
+        raise error("UNSUPPORTED_FEATURE.STORE_BACKEND_NOT_SUPPORTED_FOR_TWS", stateStoreProvider=provider)
+
+
 def _checkpoint_location(
     options: dict[str, str], name: str | None, conf: SessionConf, *, may_be_temporary: bool
 ) -> ResolvedCheckpoint:
@@ -203,6 +209,7 @@ class _QueryRun:
         env, plan, checkpoint = self._env, self._plan, self.checkpoint
         check_sources(self._schedule, self._logical, self._sink_format)
         checkpoint.read()
+        _check_provider(plan, checkpoint.conf[_S + "stateStore.providerClass"])
         self._sources = self._create_sources()
         stores = checkpoint.bind_operators(plan.operators)
         for stage in plan.operators:

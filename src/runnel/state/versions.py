@@ -134,6 +134,15 @@ class VersionedStore:
         assert first_error is not None
         raise first_error
 
+    def load_or_begin(self, version: int) -> None:
+        """Like `load`; but where no version was ever written, the store begins empty at this one."""
+        self.wait_for_snapshot()
+        self._list()
+        if version > 0 and not self._deltas and not self._snapshots:
+            data = encode("snapshot", version, self._schema, (), (), size_hint=0)
+            self._directory.write(file_name("snapshot", version), data)
+        self.load(version)
+
     def _load_from(self, base: int, version: int) -> None:
         deltas = range(base + 1, version + 1)
         for v in deltas:
