@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import duckdb
 import pyarrow as pa
 
+from runnel.errors import RunnelError
 from runnel.execution.connection import Engine
 from runnel.execution.prepared import run_once
 from runnel.execution.python_aggregates import has_python_aggregate, python_aggregate
@@ -15,8 +18,10 @@ from runnel.lowering.expressions import LoweringOptions
 from runnel.lowering.fragment import Fragment
 from runnel.lowering.relations import lower
 from runnel.plan.expressions import Attribute, Expression, SubqueryExpression
-from runnel.plan.relations import Aggregate, GroupMap, MapPartitions, Relation, StageInput
-from runnel.plan.traverse import map_expressions, map_relations, transform_up
+from runnel.plan.relations import Aggregate, FileScan, GroupMap, MapPartitions, Relation, StageInput
+from runnel.plan.traverse import map_expressions, map_relations, transform_up, walk_relations
+
+log = logging.getLogger("runnel.execution")
 
 
 def execute(
@@ -31,7 +36,24 @@ def execute(
     parameters: values of the plan's batch parameters. inputs: tables of the stage inputs that the plan reads itself.
     Errors: RunnelError.
     """
-    return _Run(engine, options or LoweringOptions(), parameters or {}, list(inputs)).rows(plan)
+    return with_native_scans(
+        plan,
+        options or LoweringOptions(),
+        lambda chosen: _Run(engine, chosen, parameters or {}, list(inputs)).rows(plan),
+    )
+
+
+def with_native_scans(plan: Relation, options: LoweringOptions, run: Callable[[LoweringOptions], pa.Table]) -> pa.Table:
+    """`run` with native JSON scans where the plan has such, and without them if DuckDB fails over the files."""
+    if not any(isinstance(node, FileScan) and node.format == "json" for node in walk_relations(plan)):
+        return run(options)
+    try:
+        return run(replace(options, native_json=True))
+    except RunnelError as failure:
+        if not isinstance(failure.__cause__, duckdb.InvalidInputException | duckdb.IOException):
+            raise
+        log.debug("a JSON file is not plain lines and is read again with care: %s", failure.__cause__)
+        return run(options)
 
 
 @dataclass(slots=True)

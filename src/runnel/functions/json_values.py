@@ -246,21 +246,22 @@ def structure(schema: StructType) -> str:
 
 def liberties_for(options: JsonOptions, dtype: DataType) -> Liberties:
     """The reader's liberties for values of a type: where there are decimals, long numbers must not pass for doubles."""
-    if _has_decimal(dtype):
+    if has_decimal(dtype):
         return replace(options.liberties, quote_long_numbers=True)
     return options.liberties
 
 
-def _has_decimal(dtype: DataType) -> bool:
+def has_decimal(dtype: DataType) -> bool:
+    """Whether there are decimals anywhere in a type: they keep digits that a double would lose."""
     match dtype:
         case DecimalType():
             return True
         case StructType(fields=fields):
-            return any(_has_decimal(f.dataType) for f in fields)
+            return any(has_decimal(f.dataType) for f in fields)
         case ArrayType(elementType=element):
-            return _has_decimal(element)
+            return has_decimal(element)
         case MapType(valueType=value):
-            return _has_decimal(value)
+            return has_decimal(value)
         case _:
             return False
 

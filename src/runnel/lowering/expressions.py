@@ -64,10 +64,15 @@ _function_ids = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class LoweringOptions:
-    """What the session's settings say about the meaning of expressions."""
+    """What the session's settings say about the meaning of expressions.
+
+    native_json: JSON scans may use DuckDB's own reader, which fails on files that are not plain JSON lines; who sets it
+    runs the statement again without it then (`execution.run.with_native_scans`).
+    """
 
     session_time_zone: str = "UTC"
     ansi: bool = True
+    native_json: bool = False
 
 
 def column(attribute: Attribute | LambdaVariable) -> str:
@@ -118,10 +123,24 @@ class ExpressionLowering:
         return f"timezone({string_literal(self.session_time_zone)}, timezone('UTC', {timestamp_sql}))"
 
     def instant(self, local_sql: str) -> str:
-        """The instant of a wall clock in the session time zone."""
+        """The instant of a wall clock in the session time zone.
+
+        Of the two instants of a wall clock that a zone goes through twice, Spark takes the earlier one (java.time's
+        rule) and DuckDB the later: the offset of three hours before is tried first.
+        """
         if _is_utc(self.session_time_zone):
             return local_sql
-        return f"timezone('UTC', timezone({string_literal(self.session_time_zone)}, {local_sql}))"
+        zone = string_literal(self.session_time_zone)
+
+        def later(wall: str) -> str:
+            return f"timezone('UTC', timezone({zone}, {wall}))"
+
+        if _FIXED_OFFSET.search(self.session_time_zone):
+            return later(local_sql)
+        before = f"({later('_w')} - INTERVAL 3 HOUR)"
+        earlier = f"(_w - (timezone({zone}, timezone('UTC', {before})) - {before}))"
+        chosen = f"CASE WHEN timezone({zone}, timezone('UTC', {earlier})) = _w THEN {earlier} ELSE {later('_w')} END"
+        return f"list_transform([{local_sql}], lambda _w: {chosen})[1]"
 
     def type_sql(self, dtype: DataType) -> str:
         """DuckDB's type text of a Spark type."""
@@ -327,6 +346,9 @@ def _closing(sql: str, opening: int) -> int:
 def _frameless(name: str) -> bool:
     """Functions whose result does not depend on a frame; DuckDB refuses EXCLUDE-like frames on some of them."""
     return name not in ("nth_value", "first_value", "last_value", "first", "last")
+
+
+_FIXED_OFFSET = re.compile(r"[+-]\d")
 
 
 def _is_utc(zone: str) -> bool:

@@ -6,7 +6,7 @@ strict JSON goes through `functions.json_repair`, which reads what Jackson would
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,7 +19,8 @@ from runnel.functions.json_repair import split_array
 from runnel.functions.json_values import Converter, liberties_for, readable, structure
 from runnel.lines import FileStream, lines_schema, read_lines, read_text
 from runnel.lowering.expressions import ExpressionLowering, column, column_name
-from runnel.lowering.scan_columns import ScanColumns, ignores_missing, scan_columns
+from runnel.lowering.json_native import native_source
+from runnel.lowering.scan_columns import ScanColumns, scan_columns, tolerance
 from runnel.plan.expressions import Attribute, new_expr_id
 from runnel.plan.relations import FileScan
 
@@ -37,15 +38,18 @@ def lower_json(scan: FileScan, context: ExpressionLowering) -> str:
             return _documents(path, schema, options)
         return _split_arrays(read_lines(path, schema, options.line_separator, options.encoding), schema, options)
 
-    name = context.stream(FileStream(scan.paths, schema, read, columns.constants, ignore_missing=ignores_missing(scan)))
-    return _select(columns, options, context, name, line, record)
+    def stream() -> str:
+        return context.stream(FileStream(scan.paths, schema, read, columns.constants, **tolerance(scan)))
+
+    return _select(scan.paths, columns, options, context, stream, line, record)
 
 
 def _select(
+    paths: tuple[str, ...],
     columns: ScanColumns,
     options: JsonOptions,
     context: ExpressionLowering,
-    stream: str,
+    stream: Callable[[], str],
     line: Attribute,
     record: Attribute,
 ) -> str:
@@ -56,12 +60,20 @@ def _select(
     wanted = [place for place, _ in columns.read if place != corrupt]
     if watched and not wanted:
         wanted = [place for place in range(len(columns.data.fields)) if place != corrupt]
+    if context.options.native_json and not watched:
+        native = native_source(paths, columns, wanted, options, context)
+        if native is not None:
+            source, values = native
+            if corrupt >= 0:
+                values[corrupt] = "CAST(NULL AS VARCHAR)"
+            return columns.select(values, source)
     fields = StructType([columns.data.fields[place] for place in wanted])
+    name = stream()
 
     text = readable(context, line, liberties_for(options, fields))
     checked = "CASE WHEN starts_with(g, '{') OR starts_with(ltrim(g), '{') THEN g END"
     lines = (
-        f"(SELECT *, {text} AS g FROM {stream} WHERE starts_with({column(line)}, '{{') "
+        f"(SELECT *, {text} AS g FROM {name} WHERE starts_with({column(line)}, '{{') "
         f"OR NOT regexp_full_match({column(line)}, '[\\x00-\\x20]*') OR {column(record)} IS NOT NULL)"
     )
     parsed = f"json_transform({checked}, {text_literal(structure(fields))})" if fields.fields else "NULL"

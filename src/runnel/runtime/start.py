@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from pyspark.sql.types import StructField, StructType
 
 from runnel.checkpoint.stream_metadata import StreamMetadata
 from runnel.clock import Clock
@@ -23,11 +24,13 @@ from runnel.config import SessionConf
 from runnel.errors import error
 from runnel.execution.connection import Engine
 from runnel.execution.prepared import PreparedFragment, run_once
-from runnel.files import uri_to_path
+from runnel.execution.run import with_native_scans
+from runnel.files import list_names, uri_to_path
 from runnel.lowering.datatypes import arrow_schema
 from runnel.lowering.expressions import LoweringOptions
 from runnel.lowering.fragment import Fragment
 from runnel.lowering.relations import lower
+from runnel.lowering.scan_columns import METADATA_COLUMN, METADATA_TYPE
 from runnel.operators.base import RunFragment
 from runnel.plan.relations import FileScan, Relation
 from runnel.plan.schema import attributes_of
@@ -44,6 +47,7 @@ from runnel.runtime.stages import FragmentStage, ObserveStage, StreamPlan, descr
 from runnel.runtime.trigger_checks import check_sources, check_trigger
 from runnel.runtime.triggers import Schedule, schedule_of
 from runnel.sinks.base import Sink, SinkContext
+from runnel.sinks.memory import MemorySink
 from runnel.sinks.registry import create_sink, sink_traits
 from runnel.sources.base import Source, SourceContext
 from runnel.sources.registry import create_source
@@ -65,6 +69,8 @@ class QueryEnvironment:
     collect: Callable[[Relation], pa.Table]
     """Runs a resolved batch plan."""
     default_parallelism: int
+    left_behind: set[Path]
+    """Temporary checkpoints of failed queries: kept to be looked at, until the application ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,10 @@ def start_query(plan: Relation, spec: StreamWriteSpec, output_mode: str, env: Qu
     lowering = LoweringOptions(session_time_zone=conf.time_zone, ansi=conf.ansi)
     stages = plan_stream(plan, output_mode, lowering)
     durable = not checkpoint_at.is_temporary
+    if sink_format == "memory" and output_mode != "complete" and list_names(checkpoint_at.path / "offsets"):
+        raise error("_LEGACY_ERROR_TEMP_1299", checkpointPath=checkpoint_at.path / "offsets")
+    if checkpoint_at.is_temporary:
+        env.left_behind.add(checkpoint_at.path)
     metadata = StreamMetadata.read_or_create(
         checkpoint_at.path, verify=conf.flag(_S + "checkpoint.verifyMetadataExists.enabled"), sync=durable
     )
@@ -133,6 +143,8 @@ def start_query(plan: Relation, spec: StreamWriteSpec, output_mode: str, env: Qu
         env.manager.forget(query)
         run.close(None)
         raise
+    if isinstance(sink, MemorySink):
+        sink.publish()
     env.manager.bus.post(QueryStarted(identity.id, identity.run_id, name, env.clock.now_ms(), spec.job_tags))
     query.start()
     return query
@@ -157,6 +169,11 @@ def _checkpoint_location(
     if may_be_temporary:
         return ResolvedCheckpoint(Path(tempfile.mkdtemp(prefix="runnel-checkpoint-")), True)
     raise error("_LEGACY_ERROR_TEMP_1298")
+
+
+def _with_metadata(schema: StructType) -> StructType:
+    """A source's columns and behind them the hidden `_metadata` of files."""
+    return StructType([*schema.fields, StructField(METADATA_COLUMN, METADATA_TYPE, False)])
 
 
 class _QueryRun:
@@ -275,13 +292,18 @@ class _QueryRun:
         columns = self._plan.source_columns[source]
         start, end = batch.starts[source], batch.ends[source]
         if end is None or start == end:
-            return arrow_schema(scan.schema).empty_table().select(list(columns))
+            return arrow_schema(_with_metadata(scan.schema)).empty_table().select(list(columns))
         found = self._sources[source].batch(start, end)
         if not isinstance(found, FileScan):
             return found.select(list(columns))
-        every = attributes_of(found.schema)
-        wanted = dataclasses.replace(found, attributes=tuple(every[c] for c in columns))
-        return run_once(self._env.engine, lower(wanted, self._lowering))
+        every = attributes_of(_with_metadata(found.schema))
+        hidden = len(found.schema.fields)
+        wanted = dataclasses.replace(
+            found, attributes=tuple(every[c] for c in columns), metadata_column=hidden in columns
+        )
+        return with_native_scans(
+            wanted, self._lowering, lambda options: run_once(self._env.engine, lower(wanted, options))
+        )
 
     # ---- from any thread
 
@@ -307,4 +329,8 @@ class _QueryRun:
         for statement in self._statements:
             statement.close()
         keep = failure is not None and not self._env.conf.flag(_S + "forceDeleteTempCheckpointLocation")
-        self.checkpoint.close(delete=self._is_temporary and not keep)
+        if self._is_temporary and not keep:
+            self.checkpoint.close(delete=True)
+            self._env.left_behind.discard(self.checkpoint.path)
+        else:
+            self.checkpoint.close()
