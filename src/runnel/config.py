@@ -330,6 +330,11 @@ class SessionConf:
             raise IllegalArgumentError(
                 "INVALID_CONF_VALUE.TYPE_MISMATCH", {"confName": name, "confValue": value, "confType": "boolean"}
             )
+        counted = default is not None and default.isdecimal() and name != _S + "stopTimeout"
+        if counted and not re.fullmatch(r"\s*[+-]?\d+\s*", value):
+            raise IllegalArgumentError(
+                "INVALID_CONF_VALUE.TYPE_MISMATCH", {"confName": name, "confValue": value, "confType": "int"}
+            )
         if name == "spark.sql.session.timeZone":
             _check_time_zone(name, value)
 
@@ -346,5 +351,5 @@ def _check_time_zone(name: str, value: str) -> None:
         ZoneInfo(value)
     except (ZoneInfoNotFoundError, ValueError, OSError) as bad:
         raise IllegalArgumentError(
-            "INVALID_CONF_VALUE.TIME_ZONE", {"confName": f'"{name}"', "confValue": value}
+            "INVALID_CONF_VALUE.TIME_ZONE", {"confName": name, "confValue": value}
         ) from bad

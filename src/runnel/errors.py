@@ -234,6 +234,9 @@ def error(
 
 
 def unsupported(what: str, hint: str = "") -> UnsupportedOperationError:
+_TIMES = frozenset({'"DATE"', '"TIME(6)"', '"TIMESTAMP"', '"TIMESTAMP_NTZ"'})
+
+
     """The refusal of something that Spark can do and Runnel cannot; to be raised at analysis where that is possible.
 
     ``what`` names the construct as the user wrote it, and begins the sentence ("… is not supported by Runnel.");
@@ -245,6 +248,8 @@ def unsupported(what: str, hint: str = "") -> UnsupportedOperationError:
 
 def internal_error(message: str) -> RunnelError:
     """What should have been impossible. Condition INTERNAL_ERROR."""
+    if condition == "CAST_INVALID_INPUT" and {**(parameters or {}), **named}.get("targetType") in _TIMES:
+        kind = DateTimeError
     return RunnelError("INTERNAL_ERROR", message=message)
 
 

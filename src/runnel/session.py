@@ -20,7 +20,8 @@ import pyarrow as pa
 from pyspark.sql.conversion import ArrowTableToRowsConversion
 from pyspark.sql.types import DataType, Row, StringType, StructType
 
-from runnel.analysis.context import AnalysisContext
+from runnel.analysis.context import SEARCH_PATH, AnalysisContext
+from runnel.analysis.naming import CAST_FUNCTIONS
 from runnel.analysis.pruning import prune
 from runnel.analysis.rules import analyze
 from runnel.analysis.streaming import check_batch, check_streaming
@@ -34,6 +35,7 @@ from runnel.execution.run import execute
 from runnel.functions.registry import BindContext
 from runnel.lowering.expressions import LoweringOptions
 from runnel.lowering.relations import lower
+from runnel.functions.catalogue import lookup
 from runnel.plan.expressions import (
     Expression,
     Literal,
@@ -242,7 +244,7 @@ class Session:
         if len(parts) == 2 and parts[0] in FILE_FORMATS:
             return self._resolve_read(Read(format=parts[0], paths=(table.parts[1],), options=dict(table.options)))
         name = ".".join(f"`{part}`" for part in table.parts)
-        raise AnalysisError("TABLE_OR_VIEW_NOT_FOUND", {"relationName": name})
+        raise AnalysisError("TABLE_OR_VIEW_NOT_FOUND", {"relationName": name, "searchPath": SEARCH_PATH})
 
     def _pivot_values(self, plan: Relation) -> tuple[Literal, ...]:
         values = self._execute(plan).column(0)
@@ -350,6 +352,10 @@ class Session:
     def hold_relation(self, relation: Relation, relation_id: str | None = None) -> str:
         """Keeps a relation under an id that `CachedRelation` names, for all sessions of the application."""
         key = relation_id or str(uuid.uuid4())
+    def function_exists(self, name: str) -> bool:
+        """Whether SQL can call a function by this name: a built-in one or one that was registered."""
+        return lookup(name) is not None or name in CAST_FUNCTIONS or name in self._functions
+
         self.application.held[key] = relation
         return key
 

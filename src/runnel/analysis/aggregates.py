@@ -17,7 +17,6 @@ from runnel.functions.catalogue import lookup
 from runnel.functions.registry import AggregateFunction
 from runnel.functions.typing import coerce
 from runnel.plan.expressions import (
-    AggregateCall,
     Alias,
     Attribute,
     Cast,
@@ -30,6 +29,7 @@ from runnel.plan.expressions import (
     UnresolvedAttribute,
     WindowExpression,
     dtype_of,
+    is_aggregate,
     new_expr_id,
     to_attribute,
 )
@@ -123,7 +123,7 @@ def _grouping(resolver: Resolver, node: Aggregate, given: Expression) -> Express
 
 def _check_grouping(resolver: Resolver, grouping: Expression) -> None:
     if contains_aggregate(grouping):
-        found = next(e for e in walk(grouping) if isinstance(e, AggregateCall))
+        found = next(e for e in walk(grouping) if is_aggregate(e))
         raise AnalysisError("GROUP_BY_AGGREGATE", sqlExpr=column_name(found, resolver.describe))
     if isinstance(grouping, MultiAlias):
         refuse_generators(resolver, (grouping.child,), grouping.child)
@@ -181,7 +181,7 @@ def _name(item: Expression) -> str:
 
 def replace_keys(expression: Expression, groupings: Sequence[Grouping]) -> Expression:
     """The expression with what equals a grouping expression replaced by its key; aggregate calls are left alone."""
-    if isinstance(expression, AggregateCall):
+    if is_aggregate(expression):
         return expression
     for grouping in groupings:
         if expression == grouping.expression:
@@ -215,7 +215,7 @@ def _check_item(resolver: Resolver, keys: _Keys, item: Expression) -> None:
     below = {a.expr_id for a in keys.plan.output} - allowed
 
     def check(e: Expression) -> None:
-        if isinstance(e, AggregateCall):
+        if is_aggregate(e):
             return
         if isinstance(e, Attribute) and e.expr_id in below:
             if not keys.groupings:
@@ -236,7 +236,7 @@ def _check_item(resolver: Resolver, keys: _Keys, item: Expression) -> None:
 def _split(resolver: Resolver, frame: Frame, keys: _Keys, items: Sequence[Expression]) -> Frame:
     """Window functions and generators over aggregates: the aggregate below, the rest in a projection above."""
     made: dict[int, Expression] = {a.expr_id: a for a in keys.attributes}
-    calls: list[tuple[AggregateCall, Alias]] = []
+    calls: list[tuple[Expression, Alias]] = []
 
     def lift(e: Expression) -> Expression:
         if isinstance(e, WindowExpression):
@@ -247,7 +247,7 @@ def _split(resolver: Resolver, frame: Frame, keys: _Keys, items: Sequence[Expres
                 partition_by=tuple(lift(p) for p in e.partition_by),
                 order_by=tuple(lift(o) for o in e.order_by),
             )
-        if isinstance(e, AggregateCall):
+        if is_aggregate(e):
             known = next((alias for call, alias in calls if call == e), None)
             if known is None:
                 known = Alias(e, column_name(e, resolver.describe), new_expr_id())
@@ -309,7 +309,7 @@ def _expand(
     def grouping_calls(e: Expression) -> Expression:
         if isinstance(e, FunctionCall) and e.name in ("grouping", "grouping_id"):
             return _grouping_value(resolver, e, keys, gid)
-        return e if isinstance(e, AggregateCall) else map_children(e, grouping_calls)
+        return e if is_aggregate(e) else map_children(e, grouping_calls)
 
     shown = tuple(_with_new_key(e, renewed) for e in keys.shown)
     internal = tuple(Grouping(a, a) for a in added[count:])
@@ -415,7 +415,7 @@ def over_aggregate(resolver: Resolver, frame: Frame, expressions: Sequence[Expre
         if isinstance(e, Attribute) and e.expr_id in shown:
             return e
         key = isinstance(e, Attribute) and any(g.expr_id == e.expr_id for g in _attributes(aggregate_plan.groupings))
-        if isinstance(e, AggregateCall) or key:
+        if is_aggregate(e) or key:
             for item in (*aggregate_plan.aggregates, *extra):
                 if isinstance(item, Alias) and item.child == e:
                     return to_attribute(item)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pyspark.sql.types import BooleanType, DataType, DateType
+from pyspark.sql.types import BooleanType, DataType
 
 from runnel.errors import AnalysisError
 from runnel.functions.casts import can_cast, cast_not_allowed
 from runnel.functions.pretty import pretty_type
-from runnel.functions.typing import coerce, is_null, is_numeric, is_string, is_timestamp, same_but_for_nulls
+from runnel.functions.typing import cast_forces_null, coerce, is_null
 from runnel.plan.expressions import Cast, CastMode, Expression, dtype_of, nullable_of
 
 
@@ -18,18 +18,8 @@ def cast(child: Expression, target: DataType, mode: CastMode, text: str) -> Expr
         raise cast_not_allowed(text, source, target)
     if source == target:
         return child
-    nullable = nullable_of(child) or is_null(source) or _can_give_null(source, target, mode)
-    return Cast(child, target, mode, nullable)
-
-
-def _can_give_null(source: DataType, target: DataType, mode: CastMode) -> bool:
-    if mode is CastMode.ANSI or same_but_for_nulls(source, target):
-        return False
-    if is_string(target):
-        return False
-    if is_numeric(source) and is_numeric(target) and mode is CastMode.LEGACY:
-        return "decimal" in target.typeName()
-    return not (isinstance(source, DateType) and is_timestamp(target))
+    nullable = nullable_of(child) or is_null(source) or mode is CastMode.TRY
+    return Cast(child, target, mode, nullable or cast_forces_null(source, target))
 
 
 def boolean_condition(condition: Expression, text: str) -> Expression:

@@ -29,6 +29,10 @@ def _no_type_text(text: str) -> DataType:
     raise unsupported(f"the type text {text!r}")
 
 
+SEARCH_PATH = "[`system`.`builtin`, `system`.`session`, `spark_catalog`.`default`]"
+"""Where a name without a qualifier is looked for, as errors say it."""
+
+
 @dataclass(frozen=True)
 class AnalysisContext:
     """The session, as analysis sees it.

@@ -11,9 +11,9 @@ from pyspark.sql.types import BooleanType, ByteType, DataType, IntegerType, Long
 
 from runnel.analysis import names
 from runnel.analysis.coercion import boolean_condition, cast
-from runnel.analysis.context import AnalysisContext
+from runnel.analysis.context import SEARCH_PATH, AnalysisContext
 from runnel.analysis.frames import Frame, can_expose, frames_with_plan_id, hidden_of
-from runnel.analysis.naming import Describe, column_name
+from runnel.analysis.naming import CAST_FUNCTIONS, Describe, column_name
 from runnel.errors import AnalysisError, unsupported
 from runnel.functions.catalogue import lookup
 from runnel.functions.maps_structs import with_field
@@ -25,7 +25,7 @@ from runnel.functions.registry import (
     WindowOnlyFunction,
 )
 from runnel.functions.time_windows import window_time_metadata
-from runnel.functions.typing import coerce, common_type
+from runnel.functions.typing import check_arity, coerce, common_type
 from runnel.plan.expressions import (
     AggregateCall,
     Alias,
@@ -56,11 +56,12 @@ from runnel.plan.expressions import (
     WindowExpression,
     WindowFrame,
     dtype_of,
+    is_aggregate,
     new_expr_id,
     nullable_of,
 )
 from runnel.plan.relations import Project, Relation
-from runnel.plan.traverse import expression_children, map_children, walk
+from runnel.plan.traverse import expression_children, map_children, transform_up, walk
 
 AnalyzeSubquery = Callable[[Relation, "Resolver"], Frame]
 
@@ -81,7 +82,7 @@ def contains_aggregate(expression: Expression) -> bool:
     if isinstance(expression, WindowExpression):
         inner = (*getattr(expression.function, "args", ()), *expression.partition_by, *expression.order_by)
         return any(contains_aggregate(e) for e in inner)
-    return isinstance(expression, AggregateCall) or any(contains_aggregate(e) for e in expression_children(expression))
+    return is_aggregate(expression) or any(contains_aggregate(e) for e in expression_children(expression))
 
 
 class Resolver:
@@ -160,11 +161,25 @@ class Resolver:
 
     def text(self, expression: Expression) -> str:
         """The column name that Spark gives the expression."""
-        return column_name(expression, self.describe)
+        return column_name(self._without_stars(expression), self.describe)
+
+    def _without_stars(self, expression: Expression) -> Expression:
+        def expand(e: Expression) -> Expression:
+            if not isinstance(e, UnresolvedFunction) or e.name == "count":
+                return e
+            return replace(e, args=self.expand_arguments(e.args))
+
+        return transform_up(expression, expand) if contains(expression, UnresolvedStar) else expression
 
     @property
     def describe(self) -> Describe:
-        return Describe(self._column_text, lambda e: dtype_of(self.resolve(e)), self.context.bind.session_time_zone)
+        zone = self.context.bind.session_time_zone
+        return Describe(self._column_text, lambda e: dtype_of(self.resolve(e)), zone, self._function_name)
+
+    def _function_name(self, name: str) -> str:
+        """The name of a function as it was registered, where it is the user's."""
+        user = self.context.resolve_function(name) if lookup(name) is None else None
+        return name if user is None else user[0].name
 
     def named(self, expression: Expression) -> tuple[Expression, ...]:
         """What one item of a select list gives: Attributes, Aliases, or a MultiAlias or Alias over a generator."""
@@ -365,7 +380,7 @@ class Resolver:
             elif self.below and self._reachable(match.attribute):
                 candidates[match.attribute.expr_id] = match
         if len(candidates) > 1:
-            raise AnalysisError("AMBIGUOUS_COLUMN_REFERENCE", name=names.quoted(column.parts))
+            raise AnalysisError("AMBIGUOUS_COLUMN_REFERENCE", name=f'"{".".join(column.parts)}"')
         if not candidates:
             if seen and self.outer is None:
                 raise AnalysisError("CANNOT_RESOLVE_DATAFRAME_COLUMN", name=names.quoted(column.parts))
@@ -397,11 +412,14 @@ class Resolver:
         if call.name in ("grouping", "grouping_id") and entry is None:
             dtype: DataType = ByteType() if call.name == "grouping" else LongType()
             return FunctionCall(call.name, tuple(self.resolve(a) for a in args), dtype, False)
+        if entry is None and call.name in CAST_FUNCTIONS:
+            check_arity(call.name, args, 1)
+            return self._cast(Cast(args[0], CAST_FUNCTIONS[call.name]))
         if entry is None:
             raise AnalysisError(
                 "UNRESOLVED_ROUTINE",
                 routineName=names.quoted(call.name.split(".")),
-                searchPath="[`system`.`builtin`, `system`.`session`, `spark_catalog`.`default`]",
+                searchPath=SEARCH_PATH,
             )
         if isinstance(entry, Refused):
             raise unsupported(f"the function {call.name}", entry.why)

@@ -74,10 +74,12 @@ def _using(resolver: Resolver, left: Frame, right: Frame, kind: str, using: Sequ
         condition = equal if condition is None else resolver.call("and", condition, equal)
     joined = Join(left=left.plan, right=right.plan, kind="inner" if kind == "cross" else kind, condition=condition)
     columns = joined_columns(left.columns, right.columns, kind)
-    if kind in ("semi", "anti"):
-        return Frame(joined, columns, left.hidden, inputs=(left, right))
     by_id = {a.expr_id: a for a in columns}
     left_keys = [by_id[a.expr_id] for a, _ in pairs]
+    if kind in ("semi", "anti"):
+        others = [a for a in columns if all(a.expr_id != key.expr_id for key in left_keys)]
+        first = Project(child=joined, expressions=(*left_keys, *others))
+        return Frame(first, (*left_keys, *others), left.hidden, inputs=(left, right))
     right_keys = [by_id[b.expr_id] for _, b in pairs]
     taken = {a.expr_id for a in (*left_keys, *right_keys)}
     rest = [a for a in columns if a.expr_id not in taken]

@@ -77,12 +77,12 @@ def unresolved(parts: Sequence[str], columns: Sequence[Attribute]) -> AnalysisEr
 
 
 def proposal(parts: Sequence[str], columns: Sequence[Attribute]) -> str:
-    """The five names nearest to the one that was not found, as Spark lists them."""
+    """The five names nearest to the one that was not found, as Spark lists them: it measures them with back-quotes."""
     wanted = ".".join(parts)
     several = len(parts) > 1 or len({a.qualifier for a in columns}) > 1
     names = [(a.qualifier[-1:] if several else ()) + (a.name,) for a in columns]
-    nearest = sorted(dict.fromkeys(names), key=lambda n: levenshtein(".".join(n).lower(), wanted.lower()))[:5]
-    return ", ".join(quoted(n) for n in nearest)
+    found = sorted({quoted(n) for n in names})
+    return ", ".join(sorted(found, key=lambda n: levenshtein(n.lower(), wanted.lower()))[:5])
 
 
 def levenshtein(a: str, b: str) -> int:

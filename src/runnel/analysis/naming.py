@@ -17,23 +17,32 @@ from typing import Final
 
 from pyspark.sql.types import (
     BinaryType,
+    BooleanType,
+    ByteType,
     DataType,
     DateType,
     DayTimeIntervalType,
+    DecimalType,
     DoubleType,
     FloatType,
+    IntegerType,
+    LongType,
+    ShortType,
+    StringType,
     StructType,
     TimestampNTZType,
     TimestampType,
     YearMonthIntervalType,
 )
 
+from runnel.errors import AnalysisError
 from runnel.plan.expressions import (
     AggregateCall,
     Alias,
     Attribute,
     BatchParameter,
     Cast,
+    CastMode,
     Expression,
     FunctionCall,
     GeneratorCall,
@@ -61,11 +70,15 @@ from runnel.plan.expressions import (
 
 @dataclass(frozen=True, slots=True)
 class Describe:
-    """What naming asks of resolution. `column`: the text of a named column. `dtype`: the type of an expression."""
+    """What naming asks of resolution.
+
+    `column`: the text of a named column. `dtype`: the type of an expression. `function`: a called name as it is shown.
+    """
 
     column: Callable[[UnresolvedAttribute], str]
     dtype: Callable[[Expression], DataType]
     time_zone: str = "UTC"
+    function: Callable[[str], str] = str
 
 
 _INFIX: Final = frozenset(
@@ -97,7 +110,8 @@ _UPPER: Final = frozenset(
     {
         "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "cos", "cosh", "cot", "csc", "degrees", "e",
         "exp", "expm1", "hypot", "log10", "log1p", "log2", "pi", "power", "radians", "regexp", "regexp_like", "rlike",
-        "sec", "signum", "sin", "sinh", "sqrt", "tan", "tanh", "spark_partition_id",
+        "sec", "signum", "sin", "sinh", "sqrt", "tan", "tanh", "spark_partition_id", "rank",
+        "dense_rank", "percent_rank",
     }
 )  # fmt: skip
 _RENAMED: Final[Mapping[str, str]] = {
@@ -121,15 +135,16 @@ _DEFAULTS: Final[Mapping[tuple[str, int], tuple[str, ...]]] = {
 }  # fmt: skip
 _FIRST_ARGUMENT_ONLY: Final = frozenset(
     {
-        "from_json", "from_csv", "to_json", "to_csv", "first", "first_value", "last", "last_value", "any_value",
+        "from_json", "from_csv", "to_json", "to_csv", "schema_of_json", "schema_of_csv", "shuffle",
+        "first", "first_value", "last", "last_value", "any_value",
     }
 )  # fmt: skip
-_CASTS: Final = frozenset(
-    {
-        "bigint", "binary", "boolean", "date", "decimal", "double", "float", "int", "smallint", "string", "timestamp",
-        "tinyint",
-    }
-)  # fmt: skip
+CAST_FUNCTIONS: Final[Mapping[str, DataType]] = {
+    "bigint": LongType(), "binary": BinaryType(), "boolean": BooleanType(), "date": DateType(),
+    "decimal": DecimalType(10, 0), "double": DoubleType(), "float": FloatType(), "int": IntegerType(),
+    "smallint": ShortType(), "string": StringType(), "timestamp": TimestampType(), "tinyint": ByteType(),
+}  # fmt: skip
+"""The functions that are casts: name to type."""
 
 
 def column_name(expression: Expression, describe: Describe) -> str:
@@ -149,16 +164,18 @@ def column_name(expression: Expression, describe: Describe) -> str:
             return f"{text(child)} AS {name}"
         case MultiAlias(child=child) | UnresolvedNamedArgument(value=child):
             return text(child)
-        case Cast(child=child, dtype=dtype, type_text=given):
+        case Cast(child=Literal(value=str(moment)), dtype=TimestampType(), mode=CastMode.ANSI):
+            return f"TIMESTAMP '{moment}'"  # only the literal has its mode before resolution
+        case Cast(child=child, dtype=dtype, type_text=given, mode=mode):
             shown = dtype.simpleString() if dtype is not None else given or ""
-            return f"CAST({text(child)} AS {type_sql(shown)})"
+            return f"{'TRY_' if mode is CastMode.TRY else ''}CAST({text(child)} AS {type_sql(shown)})"
         case UnresolvedExtract(child=child, key=key):
             struct = isinstance(key, Literal) and isinstance(describe.dtype(child), StructType)
             return f"{text(child)}.{text(key)}" if struct else f"{text(child)}[{text(key)}]"
         case GetField(child=child, name=name):
             return f"{text(child)}.{name}"
         case UnresolvedFunction():
-            return _function(expression, text)
+            return _function(expression, text, describe.dtype, describe.function)
         case FunctionCall(name=name, args=args) | GeneratorCall(name=name, args=args):
             return _call(name, tuple(text(a) for a in args))
         case AggregateCall(name=name, args=args, distinct=distinct):
@@ -174,12 +191,14 @@ def column_name(expression: Expression, describe: Describe) -> str:
         case LambdaFunction(body=body, params=bound):
             return f"lambdafunction({', '.join([text(body), *['namedlambdavariable()' for _ in bound]])})"
         case UpdateFields(child=child, field_name=name, value=value):
-            change = f"dropfield({name})" if value is None else f"WithField({text(value)})"
+            change = "dropfield()" if value is None else f"WithField({text(value)})"
             return f"update_fields({text(child)}, {change})"
         case UnresolvedSubquery(kind=kind, args=args) | SubqueryExpression(kind=kind, args=args):
             return _subquery(kind, tuple(text(a) for a in args))
-        case PythonUDF(function=function, args=args):
-            return f"{function.name}({', '.join(text(a) for a in args)})"
+        case PythonUDF(function=function, args=args, argument_names=given_names):
+            keys = (*given_names, *(None for _ in args))
+            shown_args = (text(a) if key is None else f"{key} => {text(a)}" for key, a in zip(keys, args, strict=False))
+            return f"{function.name}({', '.join(shown_args)})"
         case BatchParameter(name=name):
             return f"{name}()"
         case UnresolvedStar():
@@ -199,14 +218,52 @@ def _subquery(kind: str, args: tuple[str, ...]) -> str:
             return "scalarsubquery()"
 
 
-def _function(call: UnresolvedFunction, text: Callable[[Expression], str]) -> str:
+def _moves_date(args: tuple[Expression, ...], dtype: Callable[[Expression], DataType]) -> bool:
+    """Whether `a + b` or `a - b` evidently moves a date by a number of days: Spark makes date_add and date_sub of it."""
+
+    def evident(e: Expression) -> DataType | None:
+        match e:
+            case Literal(dtype=known) | Cast(dtype=known):
+                return known
+            case UnresolvedAttribute():
+                with contextlib.suppress(AnalysisError):  # a lambda's parameter is no column
+                    return dtype(e)
+        return DateType() if isinstance(e, UnresolvedFunction) and e.name in _DATES else None
+
+    return isinstance(evident(args[0]), DateType) and isinstance(evident(args[1]), ByteType | ShortType | IntegerType)
+
+
+_DATES: Final = frozenset(
+    {
+        "add_months",
+        "curdate",
+        "current_date",
+        "date",
+        "date_add",
+        "date_sub",
+        "last_day",
+        "make_date",
+        "next_day",
+        "to_date",
+    }
+)
+
+
+def _function(
+    call: UnresolvedFunction,
+    text: Callable[[Expression], str],
+    dtype: Callable[[Expression], DataType],
+    shown: Callable[[str], str],
+) -> str:
     name = call.name
     if name == "count" and any(isinstance(a, UnresolvedStar) and not a.target for a in call.args):
         result = "count(DISTINCT *)" if call.distinct else "count(1)"
-    elif name in _CASTS and len(call.args) == 1:
+    elif name in CAST_FUNCTIONS and len(call.args) == 1:
         return text(call.args[0])
+    elif name in ("+", "-") and len(call.args) == 2 and _moves_date(call.args, dtype):
+        result = _call("date_add" if name == "+" else "date_sub", tuple(text(a) for a in call.args))
     else:
-        result = _call(name, tuple(text(a) for a in call.args), call.distinct)
+        result = _call(shown(name), tuple(text(a) for a in call.args), call.distinct)
     if call.filter is not None:
         result += f" FILTER (WHERE {text(call.filter)})"
     return result
@@ -262,7 +319,13 @@ def _special(name: str, args: tuple[str, ...]) -> str | None:
             return f"LOG({', '.join(args)})"
         case "ceil" | "floor", (child,):
             return f"{name.upper()}({child})"
-        case "trim" | "ltrim" | "rtrim", (child, chars):
+        case "aggregate" | "reduce", (_, _, _):
+            return f"{name}({', '.join(args)}, lambdafunction(namedlambdavariable(), namedlambdavariable()))"
+        case "assert_true", (condition,):
+            return f"assert_true({condition}, '{condition}' is not true!)"
+        case "nth_value", (child, offset, "false"):
+            return f"nth_value({child}, {offset})"
+        case "trim" | "ltrim" | "rtrim", (chars, child):
             side = {"trim": "BOTH", "ltrim": "LEADING", "rtrim": "TRAILING"}[name]
             return f"TRIM({side} {chars} FROM {child})"
         case _:

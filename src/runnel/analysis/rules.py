@@ -245,7 +245,14 @@ class Analyzer:
                 return self._deduplicate(frame, node)
             case WithWatermark():
                 return with_watermark(self._resolver(frame), frame, node)
-            case Limit() | Offset() | Tail():
+            case Limit(count=count) | Offset(count=count) | Tail(count=count):
+                if count < 0:
+                    raise AnalysisError(
+                        "INVALID_LIMIT_LIKE_EXPRESSION.IS_NEGATIVE",
+                        name=type(node).__name__.lower(),
+                        expr=f'"{count}"',
+                        v=count,
+                    )
                 return frame.derive(replace(node, child=frame.plan))
             case Sample(seed=seed):
                 chosen = seed if seed is not None else random.randrange(2**63)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql.types import (
     ArrayType,
     BinaryType,
@@ -64,11 +65,13 @@ _PHYSICAL: dict[type[DataType], pa.DataType] = {
     DayTimeIntervalType: pa.int64(),
     TimeType: pa.time64("us"),
     NullType: pa.int32(),
+    StructType: pa.bool_(),
 }
 _WIRE: dict[type[DataType], pa.DataType] = {
     DayTimeIntervalType: pa.duration("us"),
     TimeType: pa.time64("ns"),
     NullType: pa.null(),
+    StructType: pa.struct([]),
 }
 
 
@@ -96,7 +99,7 @@ def _arrow_type(dtype: DataType, leaf: Callable[[DataType], pa.DataType]) -> pa.
                 pa.field("key", _arrow_type(key, leaf), nullable=False),
                 pa.field("value", _arrow_type(value, leaf), dtype.valueContainsNull),
             )
-        case StructType(fields=fields):
+        case StructType(fields=fields) if fields:
             names = unique_names([f.name for f in fields])
             return pa.struct(
                 [pa.field(n, _arrow_type(f.dataType, leaf), f.nullable) for n, f in zip(names, fields, strict=True)]
@@ -142,6 +145,8 @@ def _physical_leaf(array: pa.Array, target: pa.DataType) -> pa.Array:
     kind = array.type
     if pa.types.is_null(kind):
         return pa.nulls(len(array), target)
+    if pa.types.is_struct(kind):
+        return pc.if_else(array.is_valid(), True, None)
     if pa.types.is_duration(kind):
         return array.cast(pa.duration("us"), safe=False).cast(pa.int64())
     if pa.types.is_timestamp(kind):
@@ -154,6 +159,8 @@ def _physical_leaf(array: pa.Array, target: pa.DataType) -> pa.Array:
 def _wire_leaf(array: pa.Array, target: pa.DataType) -> pa.Array:
     if pa.types.is_null(target):
         return pa.nulls(len(array))
+    if pa.types.is_struct(target):
+        return pa.StructArray.from_buffers(target, len(array), [array.is_valid().buffers()[1]])
     if pa.types.is_timestamp(target) and target.tz is not None:
         return array.view(target)
     if pa.types.is_duration(target):
@@ -193,9 +200,7 @@ def _convert(
             return pa.Array.from_buffers(
                 target, len(array), array.buffers()[:2], offset=array.offset, children=[entries]
             )
-        case StructType(fields=fields):
-            if not fields:
-                return array.cast(target)
+        case StructType(fields=fields) if fields:
             children = [child(array.field(i), f.dataType) for i, f in enumerate(fields)]
             return pa.StructArray.from_arrays(children, fields=list(target), mask=array.is_null())
         case _:

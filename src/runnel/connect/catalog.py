@@ -157,6 +157,11 @@ def _is_cached(service: SparkConnectService, message: catalog_pb2.IsCached) -> R
     return _value(service.session.storage_level(NamedTable(parts=_parts(message.table_name))) is not None)
 
 
+def _function_exists(service: SparkConnectService, message: catalog_pb2.FunctionExists) -> Rows:
+    name = _parts(message.function_name)[-1].lower()
+    return _value(service.session.function_exists(name))
+
+
 def only_default(name: str) -> Rows:
     """Accepts the one database there is; SCHEMA_NOT_FOUND for any other."""
     if name.lower() not in (_DATABASE, _CATALOG):
@@ -177,6 +182,7 @@ HANDLERS: dict[str, Callable[[SparkConnectService, Any], Rows]] = {
     "list_tables": _list_tables,
     "get_table": _get_table,
     "list_columns": _list_columns,
+    "function_exists": _function_exists,
     "drop_temp_view": _drop_view,
     "drop_global_temp_view": _drop_global_view,
     "cache_table": _cache,

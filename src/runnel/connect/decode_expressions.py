@@ -183,10 +183,10 @@ def _decimal(message: Proto.Literal.Decimal) -> Literal:
     exponent = digits.exponent if isinstance(digits.exponent, int) else 0
     scale = max(0, -exponent)
     precision = max(len(digits.digits) + max(0, exponent), scale)
-    if message.HasField("precision"):
-        precision = max(message.precision, 1)
-    if message.HasField("scale"):
-        scale = message.scale
+    # The client says its default precision and scale whatever the value is; the value's own digits are never cut.
+    precision = max(precision, message.precision if message.HasField("precision") else 0)
+    scale = max(scale, message.scale if message.HasField("scale") else 0)
+    precision = max(precision, scale, 1)
     return Literal(value, DecimalType(precision, scale))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql.connect.proto import relations_pb2 as rel
 from pyspark.sql.pandas.types import from_arrow_schema
+from pyspark.sql.types import IntegerType
 
 from runnel import sql
 from runnel.connect.arrow_values import convert_table, to_physical
@@ -24,7 +25,7 @@ from runnel.connect.decode_expressions import (
 )
 from runnel.connect.decode_types import as_struct, decode_schema_text, decode_type
 from runnel.errors import InvalidPlanError, unsupported
-from runnel.plan.expressions import Alias, Expression, UnresolvedAttribute, UnresolvedFunction
+from runnel.plan.expressions import Alias, Expression, Literal, UnresolvedAttribute, UnresolvedFunction
 from runnel.plan.relations import (
     Aggregate,
     CachedRelation,
@@ -489,7 +490,12 @@ def _two_columns(function: str) -> Callable[[DecodeContext, Any], Relation]:
     def decode(ctx: DecodeContext, message: rel.StatCov | rel.StatCorr) -> Relation:
         if isinstance(message, rel.StatCorr) and message.HasField("method") and message.method != "pearson":
             raise unsupported(f"Correlation by the method {message.method}")
-        columns = tuple(UnresolvedAttribute(name_parts(name)) for name in (message.col1, message.col2))
+        # A null counts as zero, as in Spark's StatFunctions; the SQL aggregates leave the row out.
+        zero = Literal(0, IntegerType())
+        columns = tuple(
+            UnresolvedFunction("coalesce", (UnresolvedAttribute(name_parts(name)), zero))
+            for name in (message.col1, message.col2)
+        )
         call = Alias(UnresolvedFunction(function, columns), function.split("_", maxsplit=1)[0])
         return Aggregate(child=_input(ctx, message), groupings=(), aggregates=(call,))
 

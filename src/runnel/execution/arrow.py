@@ -94,6 +94,10 @@ def retype_array(array: pa.Array, wanted: pa.DataType) -> pa.Array:
         return retype_array(array.dictionary_decode(), wanted)
     if isinstance(array, pa.ExtensionArray):
         return retype_array(array.storage, wanted)
+    if pa.types.is_struct(wanted) and pa.types.is_boolean(array.type):  # a struct without fields, and its physical form
+        return pa.StructArray.from_buffers(wanted, len(array), [array.is_valid().buffers()[1]])
+    if pa.types.is_boolean(wanted) and pa.types.is_struct(array.type):
+        return pc.if_else(array.is_valid(), True, None)
     if pa.types.is_struct(wanted) and pa.types.is_struct(array.type):
         return _struct(array, wanted)
     if pa.types.is_map(wanted) and pa.types.is_map(array.type):

@@ -30,13 +30,12 @@ from runnel.plan.schema import schema_of
 from runnel.plan.traverse import transform_up, walk
 
 _PANDAS = (PythonEvalType.SQL_GROUPED_AGG_PANDAS_UDF, PythonEvalType.SQL_GROUPED_AGG_PANDAS_ITER_UDF)
-_ARROW = (PythonEvalType.SQL_GROUPED_AGG_ARROW_UDF, PythonEvalType.SQL_GROUPED_AGG_ARROW_ITER_UDF)
 _ITERATORS = (PythonEvalType.SQL_GROUPED_AGG_PANDAS_ITER_UDF, PythonEvalType.SQL_GROUPED_AGG_ARROW_ITER_UDF)
 
 
 def is_aggregate_function(expression: Expression) -> bool:
     """Whether an expression is a call of a user's function from a group's columns to one value."""
-    return isinstance(expression, PythonUDF) and expression.function.eval_type in _PANDAS + _ARROW
+    return isinstance(expression, PythonUDF) and expression.is_aggregate
 
 
 def has_python_aggregate(plan: Aggregate) -> bool:

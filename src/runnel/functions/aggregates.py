@@ -479,8 +479,9 @@ def _bind_median(context: BindContext, args: Args) -> AggregateCall:
 
 
 def _bind_mode(context: BindContext, args: Args) -> AggregateCall:
-    check_arity("mode", args, 1)
-    return AggregateCall("mode", args, dtype_of(args[0]), True)
+    """The second argument only asks for a certain one among equally frequent values."""
+    check_arity("mode", args, 1, 2)
+    return AggregateCall("mode", args[:1], dtype_of(args[0]), True)
 
 
 def _bind_listagg(context: BindContext, args: Args) -> AggregateCall:

@@ -330,6 +330,9 @@ def _nonzero(expression: Expression) -> bool:
     return isinstance(expression, Literal) and expression.value is not None and expression.value != 0
 
 
+_ANSI_CONF: Final = "'\"spark.sql.ansi.enabled\"'"
+
+
 def guard_zero(
     ctx: LoweringContext, call: FunctionCall, divisor: str, divided: str, tried: bool, condition: str
 ) -> str:
@@ -340,7 +343,7 @@ def guard_zero(
         return f"CASE WHEN {divisor} <> 0 THEN {divided} END"
     # a null dividend is null before the divisor is looked at
     dividend = "" if not nullable_of(call.args[0]) else f"({ctx.lower(call.args[0])}) IS NOT NULL AND "
-    return f"CASE WHEN {dividend}{divisor} = 0 THEN {ctx.error(condition, call.dtype)} ELSE {divided} END"
+    return f"CASE WHEN {dividend}{divisor} = 0 THEN {ctx.error(condition, call.dtype, config=_ANSI_CONF)} ELSE {divided} END"
 
 
 def _lower_additive(name: str, operator: str) -> Callable[[LoweringContext, FunctionCall, tuple[str, ...]], str]:

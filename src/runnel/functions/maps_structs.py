@@ -18,8 +18,8 @@ from runnel.functions.registry import BindContext, CatalogueEntry, LoweringConte
 from runnel.functions.typing import (
     ARRAY,
     BOOLEAN,
+    INT,
     MAP,
-    NULL,
     STRING,
     call_text,
     check_arity,
@@ -334,7 +334,7 @@ def bind_array_field(child: Expression, name: str, ordinal: int) -> Expression:
     assert isinstance(array, ArrayType) and isinstance(array.elementType, StructType)
     field = array.elementType.fields[ordinal]
     result = ArrayType(field.dataType, array.containsNull or field.nullable)
-    return FunctionCall("get_array_struct_fields", (child, Literal(ordinal, NULL)), result, nullable_of(child))
+    return FunctionCall("get_array_struct_fields", (child, Literal(ordinal, INT)), result, nullable_of(child))
 
 
 def _lower_array_field(context: LoweringContext, call: FunctionCall, args: SqlArgs) -> str:

@@ -358,7 +358,7 @@ FUNCTIONS: Final[tuple[CatalogueEntry, ...]] = (
     _double("ln", "CASE WHEN {0} > 0 THEN ln({0}) END"),
     simple("log", (DOUBLE, DOUBLE), DOUBLE, _lower_log, optional=1, nullable=True),
     _double("log10", "CASE WHEN {0} > 0 THEN log10({0}) END"),
-    _double("log2", "CASE WHEN {0} > 0 THEN log2({0}) END"),
+    _double("log2", "CASE WHEN {0} > 0 THEN ln({0}) / ln(2.0::DOUBLE) END"),
     _double(
         "log1p",
         "CASE WHEN {0} > -1 THEN CASE WHEN abs({0}) < 1e-5 THEN {0} - {0} * {0} / 2 + {0} * {0} * {0} / 3 "

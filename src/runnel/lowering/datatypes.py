@@ -111,7 +111,7 @@ def duckdb_type(dtype: DataType) -> str:
             return f"MAP({duckdb_type(key)}, {duckdb_type(value)})"
         case StructType() as struct:
             if not struct.fields:
-                raise unsupported("A struct without fields")
+                return "BOOLEAN"
             parts = (
                 f"{quote(name)} {duckdb_type(field.dataType)}"
                 for name, field in zip(field_names(struct), struct.fields, strict=True)
@@ -130,6 +130,8 @@ def arrow_type(dtype: DataType, *, sql_names: bool = False) -> pa.DataType:
             return pa.list_(arrow_type(element, sql_names=sql_names))
         case MapType(keyType=key, valueType=value):
             return pa.map_(arrow_type(key, sql_names=sql_names), arrow_type(value, sql_names=sql_names))
+        case StructType(fields=[]):
+            return pa.bool_()  # DuckDB has no struct without fields: only whether it is null is kept
         case StructType() as struct:
             names = field_names(struct) if sql_names else struct.names
             return pa.struct(

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql.types import DataType
+from pyspark.util import PythonEvalType
 
 if TYPE_CHECKING:
     from runnel.plan.relations import Relation
@@ -243,6 +244,21 @@ class PythonUDF(Expression):
     nullable: bool = True
     argument_names: tuple[str | None, ...] = ()
 
+    @property
+    def is_aggregate(self) -> bool:
+        """Whether the function goes from a group's columns to one value (grouped-aggregate pandas and Arrow kinds)."""
+        return self.function.eval_type in _GROUPED_AGGREGATES
+
+
+_GROUPED_AGGREGATES = frozenset(
+    {
+        PythonEvalType.SQL_GROUPED_AGG_PANDAS_UDF,
+        PythonEvalType.SQL_GROUPED_AGG_PANDAS_ITER_UDF,
+        PythonEvalType.SQL_GROUPED_AGG_ARROW_UDF,
+        PythonEvalType.SQL_GROUPED_AGG_ARROW_ITER_UDF,
+    }
+)
+
 
 # ------------------------------------------------------------------------------------------------- resolved only
 
@@ -278,6 +294,11 @@ class AggregateCall(Expression):
     nullable: bool
     distinct: bool = False
     filter: Expression | None = None
+
+
+def is_aggregate(expression: Expression) -> bool:
+    """Whether an expression is an aggregate function's call, built in or the user's."""
+    return isinstance(expression, AggregateCall) or (isinstance(expression, PythonUDF) and expression.is_aggregate)
 
 
 @dataclass(frozen=True, slots=True)

@@ -276,7 +276,10 @@ def _groups(table: pa.Table, schema: StructType, keys: Sequence[int], zone: str)
         nulls = column.is_null().to_pylist()
         folders.append([_folder(field.name, None if null else text) for null, text in zip(nulls, texts, strict=True)])
     rows = grouped.column("row_list")
-    return [([f[i] for f in folders], table.take(rows[i].values)) for i in range(grouped.num_rows)]
+    members: dict[tuple[str, ...], list[pa.Array]] = {}  # null and the empty string go to one folder
+    for i in range(grouped.num_rows):
+        members.setdefault(tuple(f[i] for f in folders), []).append(rows[i].values)
+    return [(list(folder), table.take(pa.concat_arrays(found))) for folder, found in members.items()]
 
 
 def _folder(name: str, value: str | None) -> str:
