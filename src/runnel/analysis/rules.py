@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from pyspark.sql.types import IntegerType, LongType, StringType, StructField, StructType
+from pyspark.sql.types import ArrayType, DataType, IntegerType, LongType, MapType, StringType, StructField, StructType
 
 from runnel.analysis import aggregates, joins, names, surface, user_state
 from runnel.analysis.context import AnalysisContext
@@ -365,6 +365,16 @@ class Analyzer:
                     )
                 keys += found
         unique = tuple({a.expr_id: a for a in keys}.values())
+        for key in unique:
+            if _has_map(key.dtype):
+                raise AnalysisError(
+                    "UNSUPPORTED_FEATURE.SET_OPERATION_ON_MAP_TYPE",
+                    colName=f"`{key.name}`",
+                    dataType=f'"{key.dtype.simpleString().upper()}"',
+                )
+        if node.as_aggregation and frame.plan.is_streaming:
+            grouped = Aggregate(child=frame.plan, groupings=unique, aggregates=frame.columns, implicit_keys=False)
+            return frame.derive(grouped)
         return frame.derive(replace(node, child=frame.plan, keys=unique))
 
     def _python(self, frame: Frame, node: MapPartitions | GroupMap, schema: StructType) -> Frame:
@@ -415,6 +425,18 @@ def _has_window(expression: Expression) -> bool:
 
 def _leaf_frame(plan: Relation) -> Frame:
     return Frame(plan, plan.output, hidden_of(plan))
+
+
+def _has_map(dtype: DataType) -> bool:
+    match dtype:
+        case MapType():
+            return True
+        case ArrayType(elementType=element):
+            return _has_map(element)
+        case StructType(fields=fields):
+            return any(_has_map(f.dataType) for f in fields)
+        case _:
+            return False
 
 
 def _qualified(frame: Frame, qualifier: tuple[str, ...]) -> Frame:

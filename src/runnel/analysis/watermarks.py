@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pyspark.sql.types import StructType, TimestampNTZType, TimestampType
+from pyspark.sql.types import StructType, TimestampType
 
 from runnel.analysis import names
 from runnel.analysis.expressions import Resolver
@@ -58,9 +58,9 @@ def with_watermark(resolver: Resolver, frame: Frame, node: WithWatermark) -> Fra
 
 def _check_type(attribute: Attribute) -> None:
     dtype = attribute.dtype
-    if isinstance(dtype, (TimestampType, TimestampNTZType)):
+    if isinstance(dtype, TimestampType):
         return
-    if isinstance(dtype, StructType) and is_window_struct(dtype):
+    if isinstance(dtype, StructType) and is_window_struct(dtype) and isinstance(dtype.fields[1].dataType, TimestampType):
         return
     raise AnalysisError(
         "EVENT_TIME_IS_NOT_ON_TIMESTAMP_TYPE",

@@ -11,7 +11,7 @@ from typing import Final
 
 from pyspark.sql.types import DataType, StringType, StructField, StructType, TimestampNTZType
 
-from runnel.errors import AnalysisError
+from runnel.errors import AnalysisError, IllegalArgumentError
 from runnel.functions.intervals import MICROS_PER_DAY, Interval, parse_interval_or_none
 from runnel.functions.pretty import pretty
 from runnel.functions.registry import BindContext, CatalogueEntry, LoweringContext, ScalarFunction
@@ -133,7 +133,7 @@ def _micros(argument: Expression) -> int:
 
 def _fixed(interval: Interval, shown: str) -> int:
     if interval.months:
-        raise AnalysisError("_LEGACY_ERROR_TEMP_3231", {"interval": shown})
+        raise IllegalArgumentError("_LEGACY_ERROR_TEMP_3231", {"interval": shown})
     return interval.days * MICROS_PER_DAY + interval.micros
 
 

@@ -357,11 +357,15 @@ class Sample(Unary):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deduplicate(Unary):
-    """`dropDuplicates`, `distinct`, `dropDuplicatesWithinWatermark`. `columns` are names; resolved: `keys`."""
+    """`dropDuplicates`, `distinct`, `dropDuplicatesWithinWatermark`. `columns` are names; resolved: `keys`.
+
+    `as_aggregation` is SQL's SELECT DISTINCT, which over a stream is a grouping by all columns.
+    """
 
     columns: tuple[str, ...] = ()
     all_columns: bool = False
     within_watermark: bool = False
+    as_aggregation: bool = False
     keys: tuple[Attribute, ...] = ()
 
 

@@ -92,7 +92,7 @@ class _Planner:
                 return self._python(node)
             case _ if not node.is_streaming:
                 return self._static(node)
-            case _ if is_stateful(node):
+            case _ if is_stateful(node, self._mode):
                 return self._operator(node)
             case _:
                 return map_relations(node, self._build)

@@ -195,7 +195,7 @@ class QueryParser(TableParser):
             kept = Filter(child=plan, condition=UnresolvedAttribute((_QUALIFY,)))
             plan = Drop(child=kept, names=(_QUALIFY,))
         self._refuse_references(items, start)
-        return Deduplicate(child=plan, all_columns=True) if distinct else plan
+        return Deduplicate(child=plan, all_columns=True, as_aggregation=True) if distinct else plan
 
     def _window_clause(self) -> dict[str, WindowSpec]:
         found: dict[str, WindowSpec] = {}
