@@ -19,12 +19,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql.types import BooleanType, LongType
 
+from runnel.errors import error
 from runnel.lowering.datatypes import arrow_schema
 from runnel.lowering.expressions import LoweringOptions
 from runnel.lowering.fragment import Fragment
 from runnel.lowering.relations import lower
 from runnel.operators.base import OperatorBatch, OperatorMetrics, OperatorPlan, Prepare, RunFragment, StoreSpec
-from runnel.operators.event_time import event_time_position, event_times, without_late
+from runnel.operators.event_time import WATERMARK_MARK, event_time_position, event_times, without_late
 from runnel.operators.join_condition import JoinCondition, all_of, references, split_condition
 from runnel.operators.join_state import BufferedSide, Ints, Mask, SideLayout
 from runnel.operators.join_watermarks import StateWatermark, state_watermarks
@@ -61,8 +62,10 @@ class JoinSide:
 
 
 def plan_join(node: Join, options: LoweringOptions) -> OperatorPlan:
-    """The operator of a resolved Join of two streams. Raises `_LEGACY_ERROR_TEMP_1181` without an equality."""
+    """The operator of a resolved Join of two streams; without an equality between them, one that fails when opened."""
     condition = split_condition(node)
+    if not condition.keys:
+        return OperatorPlan((), RefusedJoin(), node.output)
     left_rows, right_rows = node.left.output, node.right.output
     watermarks = state_watermarks(left_rows, right_rows, condition.keys, condition.others)
     keys = tuple(_key_columns([getattr(key, name) for key in condition.keys]) for name in ("left", "right"))
@@ -72,7 +75,11 @@ def plan_join(node: Join, options: LoweringOptions) -> OperatorPlan:
     ):
         columns = (*rows, *(Attribute(a.name, dtype_of(a), nullable_of(a), a.expr_id) for a in computed))
         at = {a.expr_id: i for i, a in enumerate(columns)}
-        positions = tuple((at[a.expr_id], key.null_safe) for a, key in zip(key_columns, condition.keys, strict=True))
+        # Spark looks partners up by whole keys, nulls included. Only a full join lets null keys get that far.
+        positions = tuple(
+            (at[a.expr_id], key.null_safe or node.kind == "full")
+            for a, key in zip(key_columns, condition.keys, strict=True)
+        )
         expiry = None
         if watermark is not None:
             expiry = watermark.column if watermark.key is None else positions[watermark.key][0]
@@ -134,12 +141,12 @@ def _pairs(condition: JoinCondition, left: JoinSide, right: JoinSide, options: L
         inputs.append(StageInput(index=i, attributes=(*(columns[p] for p in side.needed), numbers[i])))
     equal = [
         FunctionCall(
-            "<=>" if key.null_safe else "==",
+            "<=>" if null_safe else "==",
             (left.layout.columns[at_left], right.layout.columns[at_right]),
             BooleanType(),
-            not key.null_safe,
+            not null_safe,
         )
-        for key, (at_left, _), (at_right, _) in zip(condition.keys, left.layout.keys, right.layout.keys, strict=True)
+        for (at_left, null_safe), (at_right, _) in zip(left.layout.keys, right.layout.keys, strict=True)
     ]
     joined = Join(left=inputs[0], right=inputs[1], kind="inner", condition=all_of([*equal, *condition.both]))
     return lower(Project(child=joined, expressions=tuple(numbers)), options)
@@ -160,11 +167,10 @@ class _Arrived:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Which new rows have partners. `left_done`: left rows of a semi join that met a buffered row, and are done with."""
+    """Which new rows have partners."""
 
     left_matched: Mask
     right_matched: Mask
-    left_done: Mask | None
 
 
 class JoinOperator:
@@ -195,9 +201,11 @@ class JoinOperator:
         return (self._left_side.layout.spec(), self._right_side.layout.spec())
 
     def open(self, stores: Mapping[str, KeyedStore], prepare: Prepare) -> None:
-        self._opened = [stores[spec.name] for spec in self.stores]
-        self._left = BufferedSide(self._left_side.layout, self._opened[0])
-        self._right = BufferedSide(self._right_side.layout, self._opened[1])
+        left, right = self._left_side.layout, self._right_side.layout
+        for layout in (left, right):
+            _check_event_times(layout.attributes)
+        self._left = BufferedSide(left, stores[left.spec().name])
+        self._right = BufferedSide(right, stores[right.spec().name])
         self._pairs = prepare(self._pairs_fragment)
 
     def wants_another_batch(self, batch: OperatorBatch, next_watermark_ms: int) -> bool:
@@ -253,7 +261,6 @@ class JoinOperator:
             left.rows.select(self._left_side.needed), self._right.gather(old_right, self._right_side.needed), batch
         )
         left_matched[new_at] = True
-        left_done = left_matched.copy() if semi else None
         if semi:
             self._give(left.rows.take(pa.array(np.flatnonzero(left_matched))), None, out)
         else:
@@ -263,8 +270,6 @@ class JoinOperator:
             self._right.mark_matched(old_right[old_at])
 
         old_left = self._left.partners(right.key_hashes) if right.rows.num_rows else _NO_ROWS
-        if semi and len(old_left):
-            old_left = old_left[~self._left.matched(old_left)]
         left_at, right_at = self._pairs_of(
             _stacked(self._left.gather(old_left, self._left_side.needed), left.rows.select(self._left_side.needed)),
             right.rows.select(self._right_side.needed),
@@ -283,9 +288,12 @@ class JoinOperator:
         new = left.rows.take(pa.array(new_at))
         self._give(buffered, None if semi else right.rows.take(pa.array(right_at[is_old])), out)
         self._give(new, None if semi else right.rows.take(pa.array(right_at[~is_old])), out)
-        if self._left_side.preserved or semi:
+        if semi:
+            self._left.remove(slots)
+            self.metrics.num_rows_removed += len(slots)
+        elif self._left_side.preserved:
             self._left.mark_matched(slots)
-        return _Found(left_matched, right_matched, left_done)
+        return _Found(left_matched, right_matched)
 
     def _pairs_of(self, left: pa.Table, right: pa.Table, batch: OperatorBatch) -> tuple[Ints, Ints]:
         """The positions of the rows that the condition pairs."""
@@ -295,11 +303,12 @@ class JoinOperator:
         return found.column(0).to_numpy(), found.column(1).to_numpy()
 
     def _store(self, left: _Arrived, right: _Arrived, found: _Found, batch: OperatorBatch) -> None:
-        """Buffers the new rows. A right row that this batch evicts is left out, unless it is to come out with nulls."""
+        """Buffers the new rows. A right row that this batch evicts is left out, unless it is to come out with nulls; a
+        left row of a semi join is done with when it has matched."""
         kept = ~self._is_past(self._right_side, right.rows, batch)
         if self._right_side.preserved:
             kept |= ~found.right_matched
-        self._buffer(self._left, left, found.left_matched, None if found.left_done is None else ~found.left_done)
+        self._buffer(self._left, left, found.left_matched, ~found.left_matched if self._kind == "semi" else None)
         self._buffer(self._right, right, found.right_matched, kept)
 
     def _buffer(self, side: BufferedSide, arrived: _Arrived, matched: Mask, kept: Mask | None) -> None:
@@ -358,6 +367,33 @@ class JoinOperator:
         types = self._schema.types[len(columns) :] if on_right else self._schema.types[:missing]
         nulls = [pa.chunked_array([pa.nulls(rows.num_rows, t)]) for t in types]
         out.append(_as_table(columns + nulls if on_right else nulls + columns, self._schema, rows.num_rows))
+
+
+class RefusedJoin:
+    """A join without an equality: as in Spark, the query starts and then fails with `_LEGACY_ERROR_TEMP_1181`."""
+
+    name = JoinOperator.name
+    stores: tuple[StoreSpec, ...] = ()
+    metrics = OperatorMetrics()
+
+    def open(self, stores: Mapping[str, KeyedStore], prepare: Prepare) -> None:
+        raise error("_LEGACY_ERROR_TEMP_1181")
+
+    def process(self, inputs: Sequence[pa.Table], batch: OperatorBatch) -> pa.Table:
+        raise error("_LEGACY_ERROR_TEMP_1181")
+
+    def wants_another_batch(self, batch: OperatorBatch, next_watermark_ms: int) -> bool:
+        return False
+
+    def output_watermark_ms(self, input_ms: int) -> int | None:
+        return input_ms
+
+
+def _check_event_times(attributes: Sequence[Attribute]) -> None:
+    """As Spark does when the query runs: a side has one event time, or it is not clear what is late."""
+    marked = [a.name for a in attributes if WATERMARK_MARK in a.metadata]
+    if len(marked) > 1:
+        raise error("_LEGACY_ERROR_TEMP_3077", eventTimeCols=", ".join(marked))
 
 
 def _as_table(columns: list[pa.ChunkedArray], schema: pa.Schema, rows: int) -> pa.Table:

@@ -13,7 +13,6 @@ from functools import reduce
 
 from pyspark.sql.types import BooleanType
 
-from runnel.errors import error
 from runnel.functions import catalogue
 from runnel.functions.registry import ScalarFunction
 from runnel.plan.expressions import (
@@ -57,17 +56,18 @@ class SideConditions:
 @dataclass(frozen=True, slots=True)
 class JoinCondition:
     """`others`: conjuncts besides the keys that the operator has to do with, in the order written; `both`: those of
-    them that look at both sides."""
+    them that look at both sides. `kept`: all that is no filter of one side's input."""
 
     keys: tuple[Key, ...]
     left: SideConditions
     right: SideConditions
     both: tuple[Expression, ...]
     others: tuple[Expression, ...]
+    kept: tuple[Expression, ...]
 
 
 def split_condition(node: Join) -> JoinCondition:
-    """Raises `_LEGACY_ERROR_TEMP_1181` for a condition without an equality between the sides."""
+    """Takes a resolved join's condition apart. There may be no keys."""
     ids = {"left": _ids(node.left.output), "right": _ids(node.right.output)}
     keys: list[Key] = []
     others: list[Expression] = []
@@ -76,6 +76,7 @@ def split_condition(node: Join) -> JoinCondition:
     both: list[Expression] = []
     filtered = FILTERED_SIDES.get(node.kind, ())
     every = tuple(conjuncts(node.condition))
+    kept: list[Expression] = []
     for part in every:
         used = references(part)
         sides = [side for side in ("left", "right") if used <= ids[side]] if is_deterministic(part) else []
@@ -83,22 +84,22 @@ def split_condition(node: Join) -> JoinCondition:
         key = _key(part, ids["left"], ids["right"])
         if key is not None:
             keys.append(key)
+            kept.append(part)
         elif pushed is not None:
             filters[pushed].append(part)
         else:
             others.append(part)
+            kept.append(part)
             for side in sides:
                 passes[side].append(part)
             if not sides:
                 both.append(part)
-    if not keys:
-        raise error("_LEGACY_ERROR_TEMP_1181")
     for side, plan in (("left", node.left), ("right", node.right)):
         if side in filtered:
             never_null = _never_null(every)
             filters[side] += [_is_not_null(a) for a in plan.output if a.nullable and a.expr_id in never_null]
     left, right = (SideConditions(all_of(filters[s]), all_of(passes[s])) for s in ("left", "right"))
-    return JoinCondition(tuple(keys), left, right, tuple(both), tuple(others))
+    return JoinCondition(tuple(keys), left, right, tuple(both), tuple(others), tuple(kept))
 
 
 def conjuncts(condition: Expression | None) -> Iterator[Expression]:

@@ -29,6 +29,7 @@ from runnel.plan.relations import (
 )
 from runnel.plan.schema import schema_of
 from runnel.plan.traverse import map_relations, transform_relations_up, walk_relations
+from runnel.runtime.pushdown import push_filters
 from runnel.runtime.stages import (
     FragmentStage,
     ObserveStage,
@@ -61,19 +62,13 @@ class _Planner:
         self._watermarks = 0
 
     def plan(self, plan: Relation) -> StreamPlan:
-        self._materialise(self._build(plan), last=True)
-        stages = tuple(self._numbered_from_sink(stage) for stage in self._stages)
+        self._materialise(self._build(push_filters(plan)), last=True)
         return StreamPlan(
-            stages,
+            tuple(self._stages),
             tuple(self._sources),
             schema_of(plan.output),
             tuple(tuple(sorted(columns)) for columns in self._columns),
         )
-
-    def _numbered_from_sink(self, stage: Stage) -> Stage:
-        if isinstance(stage, OperatorStage):
-            return dataclasses.replace(stage, operator_id=self._operators - 1 - stage.operator_id)
-        return stage
 
     def _add(self, stage: Stage, attributes: tuple[Attribute, ...]) -> StageInput:
         self._stages.append(stage)
@@ -137,11 +132,12 @@ class _Planner:
         return node
 
     def _operator(self, node: Relation) -> StageInput:
+        # Numbered as Spark does it: from the sink on, the left side of a join before its right side
+        operator_id, self._operators = self._operators, self._operators + 1
         built = map_relations(node, self._build)
         local, numbers = _localise(built)
         planned = plan_operator(local, self._mode, self._options, self._user_code)
         inputs = tuple(self._fragment(fragment, numbers).index for fragment in planned.inputs)
-        operator_id, self._operators = self._operators, self._operators + 1
         return self._add(OperatorStage(planned.operator, operator_id, inputs), planned.attributes)
 
     def _fragment(self, fragment: Fragment, numbers: tuple[int, ...]) -> StageInput:
