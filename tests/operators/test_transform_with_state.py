@@ -167,7 +167,7 @@ class World:
 
     def getValueState(self, *_: Any) -> Any:
         def get() -> Any:
-            cell = self.value.get(self.key)
+            cell: Any = self.value.get(self.key)
             return cell[0] if self.alive(cell) else None
 
         return SimpleNamespace(
