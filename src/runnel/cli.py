@@ -112,7 +112,12 @@ def run_program(job: str, arguments: tuple[str, ...], prepare: Callable[[], None
         return 1
     finally:
         _on_sigterm(signal.SIG_IGN)
-        _stop_sessions()
+        try:
+            _stop_sessions()
+        except KeyboardInterrupt:
+            click.echo("Interrupted again: a query that did not stop is left behind.", err=True)
+            sys.stdout.flush()
+            os._exit(_INTERRUPTED)
         _on_sigterm(previous)
     return 0
 

@@ -33,6 +33,7 @@ the client only.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self
@@ -157,6 +158,20 @@ class PythonWorkerError(RunnelError):
     """The user's Python code raised. Condition PYTHON_EXCEPTION, parameters ``msg`` and ``traceback``."""
 
     spark_class = "org.apache.spark.api.python.PythonException"
+
+
+_NOT_THE_USERS = (f"{__name__.partition('.')[0]}.", "pyspark.")
+
+
+def user_error(problem: BaseException) -> PythonWorkerError:
+    """What the user's Python code raised, with its traceback from the user's own frames on."""
+    frames = problem.__traceback__
+    while frames is not None and str(frames.tb_frame.f_globals.get("__name__", "")).startswith(_NOT_THE_USERS):
+        frames = frames.tb_next
+    text = "".join(traceback.format_exception(type(problem), problem, frames))
+    made = PythonWorkerError("PYTHON_EXCEPTION", {"msg": f"{type(problem).__name__}: {problem}", "traceback": text})
+    made.__cause__ = problem
+    return made
 
 
 class InvalidPlanError(RunnelError):

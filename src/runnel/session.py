@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pyarrow as pa
 from pyspark.sql.conversion import ArrowTableToRowsConversion
@@ -100,6 +102,10 @@ class Application:
     global_views: dict[str, Callable[[], Relation]] = field(default_factory=dict)
     held: dict[str, Relation] = field(default_factory=dict)
     """Relations that the front refers to by id: foreachBatch frames, cached remote relations."""
+    running: dict[str, StreamingQuery] = field(default_factory=dict)
+    """The active queries of all sessions by id: a checkpoint is that of one of them."""
+    temporary_folders: set[Path] = field(default_factory=set)
+    """Removed at the end."""
     told: set[str] = field(default_factory=set)
     """JVM-only settings that were mentioned already."""
 
@@ -115,6 +121,8 @@ class Application:
 
     def close(self) -> None:
         self.engine.close()
+        while self.temporary_folders:
+            shutil.rmtree(self.temporary_folders.pop(), ignore_errors=True)
 
 
 class Session:
@@ -123,7 +131,7 @@ class Session:
     def __init__(self, application: Application, conf: SessionConf | None = None) -> None:
         self.application = application
         self.conf = conf or SessionConf()
-        self.streams = StreamingQueryManager()
+        self.streams = StreamingQueryManager(application.running)
         self._views: dict[str, Callable[[], Relation]] = {}
         self._functions: dict[str, tuple[PythonFunction, DataType]] = {}
         self._cache: dict[int, _CachedFrame] = {}
@@ -136,7 +144,7 @@ class Session:
         """A first session, with an application of its own."""
         given = dict(conf or {})
         session = Session(Application.start(given, clock))
-        session.configure(given)
+        session.configure({**given, "spark.app.id": session.application.id})
         return session
 
     def configure(self, conf: Mapping[str, str]) -> None:
@@ -430,6 +438,7 @@ class Session:
             session=self,
             collect=self.run_resolved,
             default_parallelism=self.default_parallelism,
+            left_behind=self.application.temporary_folders,
         )
         return start_query(prune(push_filters(resolved)), spec, mode, env)
 

@@ -16,6 +16,7 @@ from pyspark.sql.types import IntegerType, LongType, StringType, StructField, St
 from runnel.checkpoint.compactible_log import list_sink_files
 from runnel.errors import AnalysisError, RunnelError
 from runnel.sinks.base import BatchRows, SinkContext
+from runnel.sinks.memory import MemorySink
 from runnel.sinks.registry import create_sink, sink_traits
 
 SCHEMA = StructType([StructField("k", StringType()), StructField("v", IntegerType())])
@@ -175,6 +176,9 @@ def test_memory_adds_and_replaces(tmp_path: Path) -> None:
     for mode, expected in (("append", ["a", "b"]), ("complete", ["b"])):
         made = context(tmp_path, output_mode=mode)
         sink = create_sink("memory", made)
+        assert isinstance(sink, MemorySink)
+        assert not made.session.views, "a query that does not start leaves a table of its name as it was"
+        sink.publish()
         sink.add_batch(0, rows(("a", 1)))
         sink.add_batch(1, rows(("b", 1)))
         sink.add_batch(1, rows(("b", 1)))

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from runnel.connect.context import SparkContext
 from runnel.connect.notices import say_once
 
 _lock = threading.RLock()
@@ -56,6 +57,8 @@ def install(conf: Mapping[str, str] | None = None) -> None:
 
         if not is_remote_only() and not _asks_for_server({}):
             os.environ["SPARK_CONNECT_MODE_ENABLED"] = "1"
+        pyspark: Any = sys.modules["pyspark"]
+        pyspark.SparkContext = SparkContext
         builders: tuple[Any, ...] = (SparkSession.Builder, ConnectSession.Builder)
         for builder in builders:
             builder.getOrCreate = _in_process(builder.getOrCreate, _get_or_create)

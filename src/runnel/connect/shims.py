@@ -147,6 +147,11 @@ def _sessions() -> None:
                 thread.join(10)  # what was posted before the end is still delivered
             bus._listener_bus.clear()  # else the client asks the released session to remove them, and warns
 
+    def leave(self: Any, *_: Any) -> None:
+        self.stop()
+
+    session.__enter__ = lambda self: self
+    session.__exit__ = leave
     session.stop = stop_with_listeners
     session.getActiveSession = classmethod(get_active_session)
     session.sparkContext = property(spark_context)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import queue
-import traceback
 import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from pyspark.sql.connect.proto import base_pb2, commands_pb2
 
 from runnel.connect.decode_relations import decode_relation
 from runnel.connect.references import resolve
-from runnel.errors import IllegalArgumentError, InvalidPlanError, PythonWorkerError, RunnelError, unsupported
+from runnel.errors import IllegalArgumentError, InvalidPlanError, RunnelError, unsupported, user_error
 from runnel.plan.relations import Relation
 from runnel.plan.write_spec import ForeachBatch, StreamWriteSpec, Trigger
 from runnel.runtime.listeners import QueryEvent, QueryIdle, QueryProgress, QueryStarted, QueryTerminated
@@ -121,19 +120,11 @@ def foreach_batch(service: SparkConnectService, message: Start) -> ForeachBatch:
         except RunnelError:
             raise
         except Exception as problem:
-            raise user_function_error(problem) from problem
+            raise user_error(problem) from problem
         finally:
             clone.release_relation(relation_id)
 
     return run
-
-
-def user_function_error(problem: Exception) -> PythonWorkerError:
-    """The error of a foreachBatch function, with the user's own lines of the traceback."""
-    trace = problem.__traceback__
-    shown = trace.tb_next if trace is not None and trace.tb_next is not None else trace
-    text = "".join(traceback.format_exception(type(problem), problem, shown))
-    return PythonWorkerError("PYTHON_EXCEPTION", msg=str(problem), traceback=text)
 
 
 # ------------------------------------------------------------------------------------------------------------- query

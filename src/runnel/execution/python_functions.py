@@ -18,10 +18,10 @@ from pyspark.sql.conversion import ArrowBatchTransformer, PandasToArrowConversio
 from pyspark.sql.types import DataType, StructField, StructType
 from pyspark.util import PythonEvalType, fail_on_stopiteration
 
-from runnel.errors import RunnelError, unsupported
+from runnel.errors import RunnelError, unsupported, user_error
 from runnel.execution.arrow import for_client, retype_array
 from runnel.execution.errors import RaisedInPython
-from runnel.execution.python_values import from_arrow_function, from_pickled_function, to_python, user_error
+from runnel.execution.python_values import from_arrow_function, from_pickled_function, to_python
 from runnel.lowering.datatypes import arrow_type, duckdb_type
 from runnel.lowering.fragment import FunctionBinding
 

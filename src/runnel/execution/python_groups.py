@@ -14,10 +14,10 @@ from pyspark.errors import PySparkRuntimeError, PySparkTypeError
 from pyspark.sql.conversion import ArrowBatchTransformer, PandasToArrowConversion
 from pyspark.sql.types import DataType, Row, StructField, StructType
 
-from runnel.errors import RunnelError
+from runnel.errors import RunnelError, user_error
 from runnel.execution.arrow import client_type, conform, for_client
 from runnel.execution.python_stages import BATCH_ROWS
-from runnel.execution.python_values import from_pickled_function, to_python, user_error
+from runnel.execution.python_values import from_pickled_function, to_python
 
 
 class PythonGroups:

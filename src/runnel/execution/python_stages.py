@@ -19,9 +19,8 @@ from pyspark.sql.conversion import ArrowBatchTransformer, PandasToArrowConversio
 from pyspark.sql.types import StructField, StructType
 from pyspark.util import PythonEvalType
 
-from runnel.errors import RunnelError, unsupported
+from runnel.errors import RunnelError, unsupported, user_error
 from runnel.execution.arrow import client_type, conform, for_client
-from runnel.execution.python_values import user_error
 from runnel.lowering.datatypes import arrow_type
 from runnel.lowering.expressions import LoweringOptions
 from runnel.lowering.fragment import Fragment

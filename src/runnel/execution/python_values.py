@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -31,24 +30,12 @@ from pyspark.sql.types import (
     UserDefinedType,
 )
 
-from runnel.errors import PythonWorkerError
 from runnel.execution.arrow import client_type, retype_array
 from runnel.lowering.datatypes import arrow_type, field_names
 
 Convert = Callable[[Any], Any]
 
 _INTEGRAL = {ByteType: 8, ShortType: 16, IntegerType: 32, LongType: 64}
-_BETWEEN = (__name__.rpartition(".")[0], "pyspark.")
-
-
-def user_error(problem: BaseException) -> PythonWorkerError:
-    """What the user's Python code raised, with its traceback from the user's own frames on."""
-    frames = problem.__traceback__
-    while frames is not None and frames.tb_frame.f_globals.get("__name__", "").startswith(_BETWEEN):
-        frames = frames.tb_next
-    text = "".join(traceback.format_exception(type(problem), problem, frames))
-    message = f"{type(problem).__name__}: {problem}"
-    return PythonWorkerError("PYTHON_EXCEPTION", {"msg": message, "traceback": text}).caused_by(problem)
 
 
 def to_python(array: pa.Array | pa.ChunkedArray, dtype: DataType) -> list[Any]:

@@ -9,15 +9,18 @@ from runnel.errors import IllegalArgumentError, RunnelStateError, StreamingQuery
 from runnel.runtime.listeners import Listener, ListenerBus
 from runnel.runtime.query import StreamingQuery
 
-
 _REMEMBERED = 1_000
 """How many ended queries can still be asked for their end."""
 
 
 class StreamingQueryManager:
-    """Spark's StreamingQueryManager. Safe for use by several threads."""
+    """Spark's StreamingQueryManager. Safe for use by several threads.
 
-    def __init__(self) -> None:
+    `running` holds the active queries of all managers of an application, by id.
+    """
+
+    def __init__(self, running: dict[str, StreamingQuery] | None = None) -> None:
+        self._running = {} if running is None else running
         self.bus = ListenerBus()
         self._changed = threading.Condition()
         self._active: dict[str, StreamingQuery] = {}
@@ -55,29 +58,32 @@ class StreamingQueryManager:
             for other in self._active.values():
                 if query.name is not None and other.name == query.name and other.id != query.id:
                     raise IllegalArgumentError("STREAMING_QUERY_NAME_IN_USE", {"name": query.name})
-            running = self._active.get(query.id)
+        running = self._running.get(query.id)
         if running is not None:
             if not stop_active_run:
                 raise RunnelStateError("STREAMING_QUERY_ALREADY_ACTIVE", {"id": query.id})
             running.stop()
         with self._changed:
-            if query.id in self._active:
+            if self._running.setdefault(query.id, query) is not query:
                 raise RunnelStateError("CONCURRENT_QUERY", {"id": query.id})
             self._active[query.id] = query
             self._known[query.run_id] = query
 
+    def _let_go(self, query: StreamingQuery) -> None:
+        for queries in (self._active, self._running):
+            if queries.get(query.id) is query:
+                del queries[query.id]
+
     def forget(self, query: StreamingQuery) -> None:
         """Takes back a registration: the query never started."""
         with self._changed:
-            if self._active.get(query.id) is query:
-                del self._active[query.id]
+            self._let_go(query)
             self._known.pop(query.run_id, None)
 
     def ended(self, query: StreamingQuery) -> None:
         """Called by a query's thread at its end."""
         with self._changed:
-            if self._active.get(query.id) is query:
-                del self._active[query.id]
+            self._let_go(query)
             self._ended_since_reset = True
             ended = [run_id for run_id, known in self._known.items() if self._active.get(known.id) is not known]
             for run_id in ended[:-_REMEMBERED]:
@@ -112,7 +118,13 @@ class StreamingQueryManager:
         self.bus.remove(listener)
 
     def stop(self) -> None:
-        """Stops every active query, then the bus."""
+        """Stops every active query, then the bus. Raises the first error of a query that does not stop."""
+        first: RunnelStateError | None = None
         for query in self.active():
-            query.stop()
+            try:
+                query.stop()
+            except RunnelStateError as late:
+                first = first or late
         self.bus.stop()
+        if first is not None:
+            raise first

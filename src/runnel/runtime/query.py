@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import collections
 import logging
+import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable
 from typing import Protocol
 
-from runnel.errors import RunnelError, StreamingQueryError
+from runnel.errors import RunnelError, RunnelStateError, StreamingQueryError
 from runnel.runtime.engine import QueryIdentity, Reporting
 from runnel.runtime.listeners import ListenerBus, QueryEvent, QueryIdle, QueryProgress, QueryTerminated
 from runnel.runtime.progress import ProgressReport
@@ -108,7 +109,10 @@ class StreamingQuery:
     def process_all_available(self) -> None:
         """Waits until a trigger that began after this call finds nothing to do. Raises what ended the query."""
         if threading.current_thread() is self._thread:
-            raise RuntimeError("processAllAvailable() cannot be called from the query's own thread")
+            raise RunnelStateError(
+                "_LEGACY_ERROR_TEMP_3102",
+                {"msg": "processAllAvailable() would wait for ever: it was called on the thread that runs the query."},
+            )
         with self._changed:
             asked_at = self._triggers_begun
             self._wake.set()
@@ -128,7 +132,18 @@ class StreamingQuery:
         while not _wait(self._ended, 0.05):
             self._interrupt()
             if deadline is not None and time.monotonic() > deadline:
-                raise TimeoutError(f"query {self.id} did not stop within {self._stop_timeout_ms} ms")
+                raise RunnelStateError(
+                    "_LEGACY_ERROR_TEMP_3102",
+                    {
+                        "msg": f"Query {self.name or self.id} did not stop within the {self._stop_timeout_ms} ms of "
+                        f"spark.sql.streaming.stopTimeout. It ends when the call returns that it is in: {self._where()}."
+                    },
+                )
+
+    def _where(self) -> str:
+        """The innermost line of Python that the query's thread is at."""
+        frame = sys._current_frames().get(self._thread.ident or 0)
+        return "unknown" if frame is None else f"{frame.f_code.co_filename}, line {frame.f_lineno}"
 
     # ------------------------------------------------------------------------------------------------- its life
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import traceback
 from typing import Any
 
-from runnel.errors import PythonWorkerError, RunnelError
+from runnel.errors import RunnelError, user_error
 from runnel.plan.write_spec import ForeachBatch
 from runnel.sinks.base import BatchRows, SinkContext
 
@@ -29,7 +28,7 @@ class ForeachBatchSink:
         except Exception as raised:
             if isinstance(raised, RunnelError):
                 raise
-            raise python_failure(raised) from raised
+            raise user_error(raised) from raised
         return None
 
     def stop(self) -> None:
@@ -68,7 +67,7 @@ class ForeachSink:
         if hasattr(writer, "close"):
             self._call(lambda: writer.close(failure))
         if failure is not None:
-            raise python_failure(failure) from failure
+            raise user_error(failure) from failure
         return rows.num_rows
 
     @staticmethod
@@ -76,13 +75,7 @@ class ForeachSink:
         try:
             return work()
         except Exception as raised:
-            raise python_failure(raised) from raised
+            raise user_error(raised) from raised
 
     def stop(self) -> None:
         """The writer was closed with its batch."""
-
-
-def python_failure(raised: Exception) -> PythonWorkerError:
-    """The error that reports a user function's exception, with its traceback."""
-    text = "".join(traceback.format_exception(raised))
-    return PythonWorkerError("PYTHON_EXCEPTION", {"msg": f"{type(raised).__name__}: {raised}", "traceback": text})

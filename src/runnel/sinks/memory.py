@@ -25,7 +25,10 @@ class MemorySink:
         self._latest = -1
         self._tables: list[pa.Table] = []
         self._lock = threading.Lock()
-        context.session.publish_view(context.query_name, self.relation)
+
+    def publish(self) -> None:
+        """Makes the view, in place of one of this name; once the query is sure to start."""
+        self._context.session.publish_view(self._context.query_name, self.relation)
 
     @property
     def description(self) -> str:

@@ -6,6 +6,7 @@ committed are forgotten, so a query cannot go back after a restart.
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 from typing import Any, Final
@@ -16,6 +17,8 @@ from pyspark.sql.types import StringType, StructField, StructType, TimestampType
 from runnel.errors import AnalysisError, NumberFormatError, RunnelError, internal_error
 from runnel.options import flag, lowered
 from runnel.sources.base import Offset, SourceContext
+
+log = logging.getLogger("runnel.query")
 
 _TEXT: Final = StructType([StructField("value", StringType(), True)])
 _TIMED: Final = StructType([*_TEXT.fields, StructField("timestamp", TimestampType(), True)])
@@ -85,9 +88,13 @@ class TextSocketSource:
             while data := connection.recv(_BUFFER):
                 *whole, pending = (pending + data).split(b"\n")
                 self._add(whole)
-        except OSError:
+        except OSError as problem:
             if self._stopped:
                 return
+            log.warning("the connection to %s:%d broke: %s", self._host, self._port, problem.strerror or problem)
+        else:
+            if not self._stopped:
+                log.info("%s:%d closed the connection: no more lines will come", self._host, self._port)
         if pending:
             self._add([pending])
 
