@@ -744,7 +744,7 @@ _SOURCES = {
         {
             "CANNOT_READ_FILE_FOOTER": "Its footer is damaged, or it is not of this format.",
             "FILE_NOT_EXIST": "It has vanished. Refresh the table, or read the directory again.",
-            "NO_HINT": "",
+            "NO_HINT": "{reason}",
             "PARQUET_COLUMN_DATA_TYPE_MISMATCH": "The column {column} is {actualType} in it, not {expectedType}.",
             "UNSUPPORTED_FILE_SYSTEM": "The file system {fileSystemClass} has no {method}.",
         },

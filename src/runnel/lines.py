@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import bz2
 import io
+import logging
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ import pyarrow as pa
 
 from runnel.errors import RunnelError, unsupported
 from runnel.files import path_to_uri
+
+log = logging.getLogger("runnel")
 
 _BLOCK = 8 << 20
 _ROWS = 122_880
@@ -48,12 +51,14 @@ class FileStream:
         constants: Sequence[Constant] = (),
         *,
         ignore_missing: bool = False,
+        ignore_corrupt: bool = False,
     ) -> None:
         self.paths = tuple(paths)
         self._own = schema
         self._read = read
         self._constants = tuple(constants)
         self._ignore_missing = ignore_missing
+        self._ignore_corrupt = ignore_corrupt
         self.report: Callable[[Exception], object] | None = None
         self.schema = pa.schema([*schema, *(pa.field(c.name, c.dtype) for c in constants)])
 
@@ -74,7 +79,11 @@ class FileStream:
                 if not self._ignore_missing:
                     self._fail(RunnelError("FAILED_READ_FILE.FILE_NOT_EXIST", {"path": path_to_uri(path)}), missing)
             except (OSError, EOFError, zlib.error, pa.ArrowException) as failure:
-                self._fail(RunnelError("FAILED_READ_FILE.NO_HINT", {"path": path_to_uri(path)}), failure)
+                if self._ignore_corrupt and not isinstance(failure, PermissionError):
+                    log.warning("the rest of %s is passed over, since it cannot be read: %s", path, failure)
+                    continue
+                reason = f"{failure}. Repair or remove it, or set spark.sql.files.ignoreCorruptFiles."
+                self._fail(RunnelError("FAILED_READ_FILE.NO_HINT", {"path": path_to_uri(path), "reason": reason}), failure)
             except Exception as failure:
                 self._fail(failure, failure.__cause__)
 

@@ -29,6 +29,7 @@ from runnel.files import path_to_uri
 from runnel.lines import Constant
 from runnel.lowering.datatypes import arrow_type, quote
 from runnel.lowering.expressions import column_name
+from runnel.options import flag, lowered
 from runnel.plan.expressions import Attribute
 from runnel.plan.relations import FileScan
 
@@ -136,7 +137,10 @@ def _metadata(path: str) -> dict[str, Any]:
     }
 
 
-def ignores_missing(scan: FileScan) -> bool:
-    """Whether files that have vanished are passed over."""
-    options = {name.lower(): value for name, value in scan.options.items()}
-    return options.get("ignoremissingfiles", "false").lower() == "true"
+def tolerance(scan: FileScan) -> dict[str, bool]:
+    """What `FileStream` passes over: files that have vanished, and what cannot be read of a file."""
+    options = lowered(scan.options)
+    return {
+        "ignore_missing": flag(options, "ignoreMissingFiles", False),
+        "ignore_corrupt": flag(options, "ignoreCorruptFiles", False),
+    }

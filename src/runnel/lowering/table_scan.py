@@ -1,21 +1,24 @@
 """Columnar files (Parquet, ORC): read by Arrow, file after file, brought to the schema's physical types by name.
 
-A column that a file does not have is null. A column of another type is refused unless every value survives the change.
+A column that a file does not have is null. A Parquet column of another type is refused unless Spark's vectorised reader
+reads it (`ParquetVectorUpdaterFactory`), one of ORC unless every value survives the change. A file without a byte has no
+rows.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pyarrow as pa
-from pyspark.sql.types import StructType
+from pyspark.sql.types import StructField, StructType
 
 from runnel.errors import RunnelError
 from runnel.files import path_to_uri
 from runnel.lines import FileStream
 from runnel.lowering.datatypes import arrow_type, quote
 from runnel.lowering.expressions import ExpressionLowering, column_name
-from runnel.lowering.scan_columns import ignores_missing, scan_columns
+from runnel.lowering.scan_columns import scan_columns, tolerance
 from runnel.plan.relations import FileScan
 
 _ROWS = 122_880
@@ -29,7 +32,8 @@ def lower_table(scan: FileScan, context: ExpressionLowering) -> str:
     names = [column_name(attribute) for _, attribute in columns.read] or [_COUNT]
     types = [arrow_type(f.dataType, sql_names=True) for f in fields.fields] or [pa.int32()]
     schema = pa.schema([pa.field(n, t) for n, t in zip(names, types, strict=True)])
-    batches = _parquet if scan.format == "parquet" else _orc
+    is_parquet = scan.format == "parquet"
+    batches = _parquet if is_parquet else _orc
 
     def read(path: str) -> Iterator[pa.RecordBatch]:
         for batch in batches(path, fields.names):
@@ -38,14 +42,14 @@ def lower_table(scan: FileScan, context: ExpressionLowering) -> str:
                 continue
             places = {name.lower(): i for i, name in enumerate(batch.schema.names)}
             arrays = [
-                _fitting(batch.column(places[f.name.lower()]), t, path, f.name, f.dataType.simpleString())
+                _fitting(batch.column(places[f.name.lower()]), t, path, f, strict=is_parquet)
                 if f.name.lower() in places
                 else pa.nulls(batch.num_rows, t)
                 for f, t in zip(fields.fields, types, strict=True)
             ]
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
-    stream = FileStream(scan.paths, schema, read, columns.constants, ignore_missing=ignores_missing(scan))
+    stream = FileStream(scan.paths, schema, read, columns.constants, **tolerance(scan))
     name = context.stream(stream)
     return columns.select({place: quote(column_name(a)) for place, a in columns.read}, name)
 
@@ -53,6 +57,8 @@ def lower_table(scan: FileScan, context: ExpressionLowering) -> str:
 def _parquet(path: str, names: list[str]) -> Iterator[pa.RecordBatch]:
     import pyarrow.parquet as pq
 
+    if not os.path.getsize(path):  # noqa: PTH202
+        return
     with pq.ParquetFile(path) as opened:
         wanted = {name.lower() for name in names}
         found = [name for name in opened.schema_arrow.names if name.lower() in wanted]
@@ -69,14 +75,63 @@ def _orc(path: str, names: list[str]) -> Iterator[pa.RecordBatch]:
         yield opened.read_stripe(stripe, columns=found)
 
 
-def _fitting(array: pa.Array, wanted: pa.DataType, path: str, name: str, expected: str) -> pa.Array:
+def _fitting(array: pa.Array, wanted: pa.DataType, path: str, field: StructField, *, strict: bool) -> pa.Array:
+    problem: Exception | None = None
     try:
-        return _retyped(array, wanted)
-    except pa.ArrowException as problem:
-        raise RunnelError(
-            "FAILED_READ_FILE.PARQUET_COLUMN_DATA_TYPE_MISMATCH",
-            {"path": path_to_uri(path), "column": f"[{name}]", "expectedType": expected, "actualType": str(array.type)},
-        ) from problem
+        if not strict or _may_become(array.type, wanted):
+            return _retyped(array, wanted)
+    except pa.ArrowException as failure:
+        problem = failure
+    raise RunnelError(
+        "FAILED_READ_FILE.PARQUET_COLUMN_DATA_TYPE_MISMATCH",
+        {
+            "path": path_to_uri(path),
+            "column": f"[{field.name}]",
+            "expectedType": field.dataType.simpleString(),
+            "actualType": _physical_name(array.type),
+        },
+    ) from problem
+
+
+def _may_become(have: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether a Parquet column of one type may be read as another; nested types are looked into value by value."""
+    is_small = pa.types.is_integer(have) and have.bit_width <= 32
+    if have == wanted or pa.types.is_null(have):
+        return True
+    if pa.types.is_integer(wanted):
+        return bool(is_small or (pa.types.is_int64(wanted) and pa.types.is_integer(have)))
+    if pa.types.is_floating(wanted):
+        widens = pa.types.is_floating(have) and have.bit_width <= wanted.bit_width
+        return bool(widens or (is_small and pa.types.is_float64(wanted)))
+    if pa.types.is_decimal(wanted):
+        if pa.types.is_decimal(have):
+            return bool(wanted.scale >= have.scale and wanted.precision - wanted.scale >= have.precision - have.scale)
+        return bool(pa.types.is_integer(have))
+    if pa.types.is_boolean(wanted):
+        return False
+    if _is_text(wanted):
+        return bool(_is_text(have) or pa.types.is_dictionary(have) or pa.types.is_fixed_size_binary(have))
+    if pa.types.is_date(wanted):
+        return bool(pa.types.is_date(have))
+    if pa.types.is_timestamp(wanted):
+        return bool(pa.types.is_timestamp(have) or pa.types.is_date(have))
+    return True
+
+
+def _is_text(dtype: pa.DataType) -> bool:
+    return any(
+        is_kind(dtype)
+        for is_kind in (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
+    )
+
+
+def _physical_name(dtype: pa.DataType) -> str:
+    """Parquet's name of a plain type, Arrow's of others."""
+    if pa.types.is_integer(dtype):
+        return "INT32" if dtype.bit_width <= 32 else "INT64"
+    if pa.types.is_floating(dtype):
+        return "FLOAT" if dtype.bit_width <= 32 else "DOUBLE"
+    return "BINARY" if _is_text(dtype) else "BOOLEAN" if pa.types.is_boolean(dtype) else str(dtype)
 
 
 def _retyped(array: pa.Array, wanted: pa.DataType) -> pa.Array:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from runnel.lines import FileStream, lines_schema, read_lines, read_text
 from runnel.lowering.datatypes import quote
 from runnel.lowering.expressions import ExpressionLowering
-from runnel.lowering.scan_columns import ignores_missing, scan_columns
+from runnel.lowering.scan_columns import scan_columns, tolerance
 from runnel.options import flag, lowered
 from runnel.plan.expressions import new_expr_id
 from runnel.plan.relations import FileScan
@@ -28,7 +28,7 @@ def lower_text(scan: FileScan, context: ExpressionLowering) -> str:
             return _whole(path, schema, options.get("encoding"))
         return read_lines(path, schema, options.get("linesep"), options.get("encoding"))
 
-    stream = FileStream(scan.paths, schema, read, columns.constants, ignore_missing=ignores_missing(scan))
+    stream = FileStream(scan.paths, schema, read, columns.constants, **tolerance(scan))
     name = context.stream(stream)
     text = f"coalesce({quote(record)}, {quote(line)})"
     if not whole and options.get("linesep") in (None, "\n"):

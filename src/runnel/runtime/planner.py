@@ -100,7 +100,8 @@ class _Planner:
             self._columns.append(set())
         number = keys.index(scan.source_key)
         positions = {field.name: position for position, field in enumerate(scan.schema.fields)}
-        columns = tuple(positions[a.name] for a in scan.attributes)
+        hidden = len(positions)  # the place of `_metadata`, which is behind the schema's columns
+        columns = tuple(positions.get(a.name, hidden) for a in scan.attributes)
         self._columns[number].update(columns)
         return self._add(SourceStage(number, columns), scan.output)
 

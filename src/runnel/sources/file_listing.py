@@ -60,8 +60,12 @@ class Lister:
     that are new are looked at more closely (a file is taken not to change).
     """
 
-    def __init__(self, paths: Sequence[str], options: Mapping[str, str]) -> None:
-        """Errors: IllegalArgumentError for options that cannot be read."""
+    def __init__(self, paths: Sequence[str], options: Mapping[str, str], *, may_be_missing: bool = False) -> None:
+        """`may_be_missing`: a path that is not there has no files, instead of being an error.
+
+        Errors: IllegalArgumentError for options that cannot be read.
+        """
+        self._may_be_missing = may_be_missing
         given = lowered(options)
         self.paths = tuple(os.path.abspath(uri_to_path(p)) for p in paths)  # noqa: PTH100 - links stay
         self.recursive = flag(given, "recursiveFileLookup", False)
@@ -79,7 +83,7 @@ class Lister:
                 found.extend(m for p in expand_braces(path) for m in sorted(glob.glob(p)))
             elif os.path.exists(path):  # noqa: PTH110
                 found.append(path)
-            else:
+            elif not self._may_be_missing:
                 raise path_not_found(path)
         return found
 
@@ -211,9 +215,7 @@ def resolve_files(
     found = visible(files, _names(files) if partitions else (), recursive=lister.recursive)
     data = schema or infer_schema(format_name, [f.entry.path for f in found], options, conf)
     whole = whole_schema(data, partitions)
-    merged = dict(options)
-    if "ignoremissingfiles" not in lowered(options):
-        merged["ignoreMissingFiles"] = conf.get("spark.sql.files.ignoreMissingFiles", "false")
+    merged = with_tolerance(options, conf)
     return FileScan(
         format=format_name,
         paths=tuple(f.entry.path for f in found),
@@ -223,6 +225,14 @@ def resolve_files(
         partition_values=tuple(tuple(v for _, v in f.placed.partitions) for f in found) if partitions else (),
         attributes=attributes_of(whole),
     )
+
+
+def with_tolerance(options: Mapping[str, str], conf: Mapping[str, str]) -> dict[str, str]:
+    """The options, with the session's `ignoreMissingFiles` and `ignoreCorruptFiles` where the reader leaves them open."""
+    given = lowered(options)
+    names = ("ignoreMissingFiles", "ignoreCorruptFiles")
+    left = {n: conf.get(f"spark.sql.files.{n}", "false") for n in names if n.lower() not in given}
+    return {**options, **left}
 
 
 def _names(files: Sequence[Found]) -> tuple[str, ...]:

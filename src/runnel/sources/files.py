@@ -19,11 +19,10 @@ from pyspark.sql.types import StructType
 from runnel.checkpoint.compactible_log import FileEntry as LogEntry
 from runnel.checkpoint.compactible_log import FileStreamSourceLog
 from runnel.files import path_to_uri, uri_to_path
-from runnel.options import lowered
 from runnel.plan.relations import FileScan
 from runnel.sources.base import Offset, SourceContext
 from runnel.sources.file_cleaner import FileCleaner
-from runnel.sources.file_listing import Found, Lister, is_glob
+from runnel.sources.file_listing import Found, Lister, is_glob, with_tolerance
 from runnel.sources.file_options import FileSourceOptions, log_settings
 from runnel.sources.partitions import Placed, place
 
@@ -83,7 +82,7 @@ class FileStreamSource:
         self._context = context
         self.options = FileSourceOptions.of(options, context.conf)
         self._path = path if is_glob(path) else os.path.abspath(uri_to_path(path))  # noqa: PTH100
-        self._lister = Lister([path], options)
+        self._lister = Lister([path], options, may_be_missing=True)
         self._log = FileStreamSourceLog(context.metadata_path, log_settings(context.conf), clock=context.clock)
         limited = self.options.max_files_per_trigger is not None or self.options.max_bytes_per_trigger is not None
         endless = self.options.latest_first and limited
@@ -181,14 +180,11 @@ class FileStreamSource:
             # files beside the partition directories count as processed, their rows are not read
             pairs = [(p, at) for p, at in zip(paths, placed, strict=True) if {n.lower() for n in at.names} == names]
             paths, placed = [p for p, _ in pairs], [at for _, at in pairs]
-        options = dict(self._options)
-        if "ignoremissingfiles" not in lowered(options):
-            options["ignoreMissingFiles"] = self._context.conf.get("spark.sql.files.ignoreMissingFiles", "false")
         return FileScan(
             format=self._format,
             paths=tuple(paths),
             schema=self._schema,
-            options=options,
+            options=with_tolerance(self._options, self._context.conf),
             partition_columns=self._partitions,
             partition_values=tuple(tuple(v for _, v in at.partitions) for at in placed) if names else (),
         )
