@@ -234,6 +234,9 @@ def render(condition: str, parameters: Mapping[str, str], context: QueryContext 
     return f"{prefix}{text}{suffix}{where}"
 
 
+_TIMES = frozenset({'"DATE"', '"TIME(6)"', '"TIMESTAMP"', '"TIMESTAMP_NTZ"'})
+
+
 def error(
     condition: str,
     parameters: Mapping[str, object] | None = None,
@@ -245,13 +248,12 @@ def error(
     """An error of the class that Spark usually raises for the condition."""
     row = CONDITIONS.get(condition)
     kind = KINDS[row.kind] if row else RunnelError
+    if condition == "CAST_INVALID_INPUT" and {**(parameters or {}), **named}.get("targetType") in _TIMES:
+        kind = DateTimeError
     return kind(condition, parameters, context=context, **named)
 
 
 def unsupported(what: str, hint: str = "") -> UnsupportedOperationError:
-_TIMES = frozenset({'"DATE"', '"TIME(6)"', '"TIMESTAMP"', '"TIMESTAMP_NTZ"'})
-
-
     """The refusal of something that Spark can do and Runnel cannot; to be raised at analysis where that is possible.
 
     ``what`` names the construct as the user wrote it, and begins the sentence ("… is not supported by Runnel.");
@@ -263,8 +265,6 @@ _TIMES = frozenset({'"DATE"', '"TIME(6)"', '"TIMESTAMP"', '"TIMESTAMP_NTZ"'})
 
 def internal_error(message: str) -> RunnelError:
     """What should have been impossible. Condition INTERNAL_ERROR."""
-    if condition == "CAST_INVALID_INPUT" and {**(parameters or {}), **named}.get("targetType") in _TIMES:
-        kind = DateTimeError
     return RunnelError("INTERNAL_ERROR", message=message)
 
 
