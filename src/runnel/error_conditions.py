@@ -145,6 +145,10 @@ _TYPES = {
             ),
             "INVALID_COLUMN_OR_FIELD_DATA_TYPE": ("42000", "{name} is of type {type}, but must be {expectedType}."),
             "UNSUPPORTED_DATATYPE": ("0A000", "The type {typeName} is not supported."),
+            "EMPTY_SCHEMA_NOT_SUPPORTED_FOR_DATASOURCE": (
+                "0A000",
+                "The format {format} cannot write a schema without columns, at the top or in a struct.",
+            ),
             "UNSUPPORTED_TIME_TYPE": ("0A000", "The type TIME is not supported here."),
             "UNSUPPORTED_DATA_TYPE_FOR_DATASOURCE": (
                 "0A000",

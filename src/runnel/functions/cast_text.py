@@ -184,6 +184,17 @@ def float_text(sql: str) -> str:
     return _java_style(sql, f"CASE {tries} ELSE CAST({sql} AS VARCHAR) END")
 
 
+def decimal_text(sql: str, plain: str, scale: int) -> str:
+    """Java's BigDecimal.toString of a decimal whose plain text is given: scientific below 10^-6, zero among it."""
+    if scale <= 6:
+        return plain
+    digits = f"(CASE WHEN {sql} = 0 THEN '0' ELSE ltrim({plain}, '-0.') END)"
+    mantissa = f"left({digits}, 1) || CASE WHEN length({digits}) > 1 THEN '.' || substr({digits}, 2) ELSE '' END"
+    exponent = f"CAST(length({digits}) - {scale + 1} AS VARCHAR)"
+    sign = f"CASE WHEN {sql} < 0 THEN '-' ELSE '' END"
+    return f"CASE WHEN abs({sql}) < 0.000001 THEN {sign} || {mantissa} || 'E' || {exponent} ELSE {plain} END"
+
+
 # ---------------------------------------------------------------------------------------------- intervals to text
 
 _UNITS: Final = ("DAY", "HOUR", "MINUTE", "SECOND")

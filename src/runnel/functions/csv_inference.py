@@ -30,6 +30,8 @@ def wider(have: DataType, value: str | None, options: CsvOptions) -> DataType:
     if value is None or value in ("", options.null_value) or isinstance(have, StringType):
         return have
     this = _csv_type(value, options)
+    if isinstance(have, DecimalType) and isinstance(this, DecimalType):
+        return max(have, this, key=lambda t: t.precision)
     if isinstance(have, NullType) or type(have) is type(this):
         return this
     if type(have) in _CSV_ORDER and type(this) in _CSV_ORDER:

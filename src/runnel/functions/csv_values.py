@@ -71,6 +71,8 @@ def csv_value(context: LoweringContext, text: str, dtype: DataType, options: Csv
             number = f"replace({text}, ',', '')"
             return f"CASE WHEN regexp_full_match({number}, {_NUMBER}) THEN TRY_CAST({number} AS {type_sql(dtype)}) END"
         case DateType():
+            if options.date_format is None:
+                return cast_text.to_date(text)
             return parse_date(context, text, options.date_format)
         case TimestampType():
             return parse_timestamp(context, text, options.timestamp_format, options.time_zone, with_zone=True)

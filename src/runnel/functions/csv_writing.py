@@ -177,6 +177,8 @@ def value_text(
             return _formatted(options.timestamp_format or "yyyy-MM-dd'T'HH:mm:ss.SSSXXX", local, sql, zone)
         case TimestampNTZType():
             return _formatted(options.timestamp_ntz_format or "yyyy-MM-dd'T'HH:mm:ss[.SSS]", sql, sql, "UTC")
+        case DecimalType():
+            return cast_text.decimal_text(sql, context.cast(sql, dtype, STRING), dtype.scale)
         case BinaryType():
             return f"('[' || rtrim(regexp_replace(hex({sql}), '(..)', '\\1 ', 'g')) || ']')"
         case ArrayType():

@@ -240,7 +240,7 @@ def _written(context: LoweringContext, sql: str, dtype: DataType, options: JsonO
             element = f"coalesce({_written(context, name, dtype.elementType, options, depth + 1)}, 'null')"
             return f"'[' || array_to_string(list_transform({sql}, lambda {name}: {element}), ',') || ']'"
         case MapType():
-            key = context.cast(f"{name}.key", dtype.keyType, STRING)
+            key = _key_text(context, f"{name}.key", dtype.keyType)
             value = _written(context, f"{name}.value", dtype.valueType, options, depth + 1)
             pair = f"CAST(to_json({key}) AS VARCHAR) || ':' || coalesce({value}, 'null')"
             return f"'{{' || array_to_string(list_transform(map_entries({sql}), lambda {name}: {pair}), ',') || '}}'"
@@ -253,7 +253,10 @@ def _written(context: LoweringContext, sql: str, dtype: DataType, options: JsonO
             shown = f"CASE WHEN isfinite({name}) THEN {text} ELSE '\"' || {text} || '\"' END"
             return f"list_transform([{sql}], lambda {name}: {shown})[1]"
         case DecimalType():
-            return context.cast(sql, dtype, STRING)
+            if dtype.scale <= 6:
+                return context.cast(sql, dtype, STRING)
+            text = cast_text.decimal_text(name, context.cast(name, dtype, STRING), dtype.scale)
+            return f"list_transform([{sql}], lambda {name}: {text})[1]"
         case BinaryType():
             return f"'\"' || to_base64({sql}) || '\"'"
         case TimestampType():
@@ -272,6 +275,17 @@ def _written(context: LoweringContext, sql: str, dtype: DataType, options: JsonO
             return f"'\"' || {context.cast(sql, dtype, STRING)} || '\"'"
         case IntegerType() | LongType():
             return f"CAST({sql} AS VARCHAR)"
+        case _:
+            return context.cast(sql, dtype, STRING)
+
+
+def _key_text(context: LoweringContext, sql: str, dtype: DataType) -> str:
+    """SQL of a map key's text; dates and timestamps are the numbers that Spark keeps them as."""
+    match dtype:
+        case DateType():
+            return f"CAST(CAST({sql} AS DATE) - DATE '1970-01-01' AS VARCHAR)"
+        case TimestampType() | TimestampNTZType():
+            return f"CAST(epoch_us({sql}) AS VARCHAR)"
         case _:
             return context.cast(sql, dtype, STRING)
 

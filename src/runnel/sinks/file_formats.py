@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 from pyspark.sql.types import (
     ArrayType,
     CalendarIntervalType,
+    DataType,
     MapType,
-    NullType,
     StringType,
     StructType,
     TimestampType,
@@ -32,6 +32,7 @@ from pyspark.sql.types import (
 
 from runnel.errors import AnalysisError, IllegalArgumentError, error, unsupported
 from runnel.functions.csv_options import csv_options
+from runnel.functions.csv_values import check_types
 from runnel.functions.csv_writing import header_line
 from runnel.functions.pretty import pretty_type
 from runnel.show import value_texts
@@ -73,8 +74,9 @@ class FileFormat:
         fields = []
         columns = []
         for column, field in zip(table.columns, self.schema.fields, strict=True):
-            if isinstance(field.dataType, TimestampType):
-                column = column.cast(pa.timestamp("us", "UTC"))
+            wanted = _zoned(column.type, field.dataType)
+            if wanted != column.type:
+                column = column.cast(wanted)
             columns.append(column)
             fields.append(pa.field(field.name, column.type, field.nullable))
         made = pa.table(columns, schema=pa.schema(fields))
@@ -108,7 +110,9 @@ class FileFormat:
         encoding = _encoding(self.options)
         if self.name == "text" or encoding == "utf-8":
             return data
-        return data.decode().encode(encoding, "replace")
+        # Java's UTF-16 and UTF-32 are big-endian, the first with a byte order mark
+        mark, charset = _JAVA_CHARSETS.get(encoding, ("", encoding))
+        return (mark + data.decode()).encode(charset, "replace")
 
     def _rendered(self, table: pa.Table) -> pa.ChunkedArray:
         assert self.render is not None
@@ -131,8 +135,8 @@ class FileFormat:
 
 _EXTENSIONS = {"parquet": ".parquet", "json": ".json", "csv": ".csv", "text": ".txt"}
 _CODECS = {"none": "", "uncompressed": "", "gzip": ".gz", "bzip2": ".bz2", "deflate": ".deflate"}
+_JAVA_CHARSETS = {"utf-16": ("\ufeff", "utf-16-be"), "utf-32": ("", "utf-32-be")}
 _CHARSETS = ("iso-8859-1", "us-ascii", "utf-16", "utf-16be", "utf-16le", "utf-32", "utf-8")
-_NOT_IN_CSV = (ArrayType, MapType, StructType, NullType, VariantType, CalendarIntervalType)
 
 
 def _codec(name: str, options: Mapping[str, str]) -> str:
@@ -166,14 +170,48 @@ def _check_text(name: str, options: Mapping[str, str], schema: StructType) -> No
                     "charsets": ", ".join(_CHARSETS),
                 },
             )
-        for field in schema.fields:
-            if isinstance(field.dataType, TimeType):
-                raise AnalysisError("UNSUPPORTED_TIME_TYPE")
-            if isinstance(field.dataType, _NOT_IN_CSV):
-                raise AnalysisError(
-                    "UNSUPPORTED_DATA_TYPE_FOR_DATASOURCE",
-                    {"format": "CSV", "columnName": f"`{field.name}`", "columnType": pretty_type(field.dataType)},
-                )
+        check_types(schema)
+    for field in schema.fields:
+        _check_type(name, field.name, field.dataType)
+
+
+def _check_type(name: str, column: str, dtype: DataType) -> None:
+    match dtype:
+        case StructType() if name == "json":
+            if not dtype.fields:
+                raise AnalysisError("EMPTY_SCHEMA_NOT_SUPPORTED_FOR_DATASOURCE", {"format": "JSON"})
+            for field in dtype.fields:
+                _check_type(name, column, field.dataType)
+        case ArrayType() if name == "json":
+            _check_type(name, column, dtype.elementType)
+        case MapType() if name == "json":
+            _check_type(name, column, dtype.keyType)
+            _check_type(name, column, dtype.valueType)
+        case TimeType():
+            raise AnalysisError("UNSUPPORTED_TIME_TYPE")
+        case CalendarIntervalType() | VariantType():
+            raise AnalysisError(
+                "UNSUPPORTED_DATA_TYPE_FOR_DATASOURCE",
+                {"format": name.upper(), "columnName": f"`{column}`", "columnType": pretty_type(dtype)},
+            )
+
+
+def _zoned(arrow: pa.DataType, dtype: DataType) -> pa.DataType:
+    """The Arrow type with instants marked as such, at any depth."""
+    match dtype:
+        case TimestampType():
+            return pa.timestamp("us", "UTC")
+        case ArrayType():
+            return pa.list_(arrow.value_field.with_type(_zoned(arrow.value_type, dtype.elementType)))
+        case MapType():
+            item = arrow.item_field.with_type(_zoned(arrow.item_type, dtype.valueType))
+            return pa.map_(arrow.key_field.with_type(_zoned(arrow.key_type, dtype.keyType)), item)
+        case StructType():
+            return pa.struct(
+                [f.with_type(_zoned(f.type, d.dataType)) for f, d in zip(arrow, dtype.fields, strict=True)]
+            )
+        case _:
+            return arrow
 
 
 def file_format(
@@ -183,7 +221,13 @@ def file_format(
     low = {key.lower(): value for key, value in options.items()}
     if name not in _EXTENSIONS:
         raise AnalysisError("DATA_SOURCE_NOT_FOUND", {"provider": name})
-    if name == "text" and (len(schema.fields) != 1 or not isinstance(schema.fields[0].dataType, StringType)):
+    if name == "text" and len(schema.fields) == 1 and not isinstance(schema.fields[0].dataType, StringType):
+        only = schema.fields[0]
+        raise AnalysisError(
+            "UNSUPPORTED_DATA_TYPE_FOR_DATASOURCE",
+            {"format": "Text", "columnName": f"`{only.name}`", "columnType": pretty_type(only.dataType)},
+        )
+    if name == "text" and len(schema.fields) != 1:
         raise error("_LEGACY_ERROR_TEMP_TEXT_SCHEMA", schema=schema.simpleString())
     codec = _codec(name, low)
     extension = _EXTENSIONS[name]

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import pyarrow as pa
 from pyspark.sql.types import (
-    BooleanType,
     DataType,
-    DateType,
-    DecimalType,
-    DoubleType,
-    IntegerType,
-    LongType,
     NullType,
     StringType,
     StructField,
     StructType,
-    TimestampType,
 )
 
 from runnel.csv_records import read_records
 from runnel.errors import AnalysisError
+from runnel.functions.csv_inference import wider
 from runnel.functions.csv_options import CsvOptions, csv_options
 from runnel.functions.json_inference import infer_json
 from runnel.functions.json_options import JsonOptions, json_options
@@ -33,7 +26,6 @@ from runnel.lines import lines_schema, read_lines, read_text
 
 _LINES: Final = lines_schema("line", "record")
 _TEXT: Final = StructType([StructField("value", StringType(), True)])
-_CSV_ORDER: Final = (NullType, IntegerType, LongType, DecimalType, DoubleType)
 
 
 def infer_schema(
@@ -91,7 +83,7 @@ def infer_csv(paths: Sequence[str], options: CsvOptions) -> StructType:
             if not options.infer:
                 break
             for place, value in enumerate(fields[: len(types)]):
-                types[place] = _wider(types[place], value, options)
+                types[place] = wider(types[place], value, options)
     if not names:
         return StructType([])
     found = [StringType() if isinstance(t, NullType) or not options.infer else t for t in types]
@@ -111,39 +103,6 @@ def _column_names(fields: Sequence[str | None], options: CsvOptions) -> list[str
         else:
             names.append(name)
     return names
-
-
-def _wider(have: DataType, value: str | None, options: CsvOptions) -> DataType:
-    if value is None or value in ("", options.null_value) or isinstance(have, StringType):
-        return have
-    this = _csv_type(value, options)
-    if isinstance(have, NullType) or type(have) is type(this):
-        return this
-    if type(have) in _CSV_ORDER and type(this) in _CSV_ORDER:
-        return max(have, this, key=lambda t: _CSV_ORDER.index(type(t)))
-    if {type(have), type(this)} == {DateType, TimestampType}:
-        return TimestampType() if options.timestamp_format is None else StringType()
-    return StringType()
-
-
-def _csv_type(value: str, options: CsvOptions) -> DataType:
-    if re.fullmatch(r"[+-]?[0-9]+", value):
-        number = int(value)
-        if -(2**31) <= number < 2**31:
-            return IntegerType()
-        return LongType() if -(2**63) <= number < 2**63 else DecimalType(min(len(value.lstrip("+-")), 38), 0)
-    words = ("NaN", "Inf", "-Inf", options.nan_value, options.positive_inf, options.negative_inf)
-    if value in words or re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[dDfF]?", value):
-        return DoubleType()
-    if value.lower() in ("true", "false"):
-        return BooleanType()
-    if options.date_format is None and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
-        return DateType()
-    if options.timestamp_format is None and re.fullmatch(
-        r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?(Z|[+-][0-9]{2}:?[0-9]{2})?", value
-    ):
-        return TimestampType()
-    return StringType()
 
 
 # ------------------------------------------------------------------------------------------------------ columnar files
