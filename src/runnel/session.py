@@ -35,10 +35,10 @@ from runnel.execution.arrow import for_client
 from runnel.execution.connection import Engine
 from runnel.execution.prepared import PreparedFragment
 from runnel.execution.run import execute
+from runnel.functions.catalogue import lookup
 from runnel.functions.registry import BindContext
 from runnel.lowering.expressions import LoweringOptions
 from runnel.lowering.relations import lower
-from runnel.functions.catalogue import lookup
 from runnel.plan.expressions import (
     Expression,
     Literal,
@@ -352,6 +352,10 @@ class Session:
         with self._lock:
             return sorted(self._views)
 
+    def function_exists(self, name: str) -> bool:
+        """Whether SQL can call a function by this name: a built-in one or one that was registered."""
+        return lookup(name) is not None or name in CAST_FUNCTIONS or name in self._functions
+
     def register_function(self, name: str, function: PythonFunction, dtype: DataType) -> None:
         with self._lock:
             self._functions[name.lower()] = (function, dtype)
@@ -361,10 +365,6 @@ class Session:
     def hold_relation(self, relation: Relation, relation_id: str | None = None) -> str:
         """Keeps a relation under an id that `CachedRelation` names, for all sessions of the application."""
         key = relation_id or str(uuid.uuid4())
-    def function_exists(self, name: str) -> bool:
-        """Whether SQL can call a function by this name: a built-in one or one that was registered."""
-        return lookup(name) is not None or name in CAST_FUNCTIONS or name in self._functions
-
         self.application.held[key] = relation
         return key
 

@@ -22,7 +22,7 @@ from runnel.functions.json_options import DROPMALFORMED, FAILFAST, PERMISSIVE
 from runnel.lines import FileStream, lines_schema, read_lines
 from runnel.lowering.datatypes import quote
 from runnel.lowering.expressions import ExpressionLowering
-from runnel.lowering.scan_columns import ignores_missing, scan_columns
+from runnel.lowering.scan_columns import scan_columns, tolerance
 from runnel.plan.expressions import new_expr_id
 from runnel.plan.relations import FileScan
 
