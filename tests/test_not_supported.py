@@ -16,21 +16,9 @@ import_client()
 
 from pyspark.errors import PySparkException  # noqa: E402
 from pyspark.sql.datasource import DataSource  # noqa: E402
-from pyspark.sql.streaming import StatefulProcessor  # noqa: E402
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "not-supported.md"
 ROWS = dict(re.findall(r"^\| (.+?) \| `([A-Z_0-9.]+)` \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
-
-
-class Nothing(StatefulProcessor):
-    """A processor that is never run."""
-
-    def init(self, handle: Any) -> None: ...
-
-    def handleInputRows(self, key: Any, rows: Any, timerValues: Any) -> Iterator[Any]:
-        yield from rows
-
-    def close(self) -> None: ...
 
 
 def _start(frame: Any, folder: Path, fmt: str = "noop", **options: str) -> None:
@@ -40,11 +28,6 @@ def _start(frame: Any, folder: Path, fmt: str = "noop", **options: str) -> None:
 
 def _stream(spark: Any, folder: Path) -> Any:
     return spark.readStream.schema("id bigint").json(str(folder))
-
-
-def _state(spark: Any, folder: Path) -> None:
-    grouped = _stream(spark, folder).groupBy("id")
-    _start(grouped.transformWithStateInPandas(Nothing(), "id bigint", "append", "none"), folder)
 
 
 def _kafka_source(spark: Any, folder: Path) -> None:
@@ -81,7 +64,6 @@ def _save(spark: Any, _folder: Path) -> None:
 
 
 USES: dict[str, Callable[[Any, Path], None]] = {
-    "`transformWithState`, `transformWithStateInPandas`": _state,
     "Kafka as a source": _kafka_source,
     "Kafka as a sink": _kafka_sink,
     "Delta tables": lambda spark, folder: _start(_stream(spark, folder), folder, "delta", path=str(folder / "out")),
