@@ -33,6 +33,7 @@ from pyspark.sql.types import (
 from runnel.errors import AnalysisError, unsupported
 from runnel.functions import cast_text
 from runnel.functions.casts import unique_field_names
+from runnel.functions.constants import constant_text, literal_options, options_of, schema_of
 from runnel.functions.date_patterns import check_pattern, format_sql, text_literal
 from runnel.functions.json_inference import infer_value
 from runnel.functions.json_options import FAILFAST, JsonOptions, from_json_mode, json_options
@@ -47,9 +48,7 @@ from runnel.functions.registry import (
     ScalarFunction,
 )
 from runnel.functions.typing import STRING, check_arity, coerce, is_string, wrong_number_of_arguments
-from runnel.plan.ddl import parse_schema, parse_type
 from runnel.plan.expressions import (
-    Cast,
     Expression,
     FunctionCall,
     GeneratorCall,
@@ -60,45 +59,6 @@ from runnel.plan.expressions import (
 )
 
 Args = tuple[Expression, ...]
-
-
-# --------------------------------------------------------------------------------------------------- constants
-
-
-def _constant_text(expression: Expression) -> str | None:
-    while isinstance(expression, Cast):
-        expression = expression.child
-    if isinstance(expression, Literal) and isinstance(expression.value, str):
-        return expression.value
-    return None
-
-
-def _options(name: str, args: Args, index: int) -> dict[str, str]:
-    """The options of a call: a map of constants."""
-    if len(args) <= index:
-        return {}
-    given = args[index]
-    if isinstance(given, Literal) and isinstance(given.value, tuple):
-        return {str(k): str(v) for k, v in given.value}
-    if isinstance(given, FunctionCall) and given.name == "map":
-        texts = [_constant_text(a) for a in given.args]
-        if all(t is not None for t in texts):
-            return {str(k): str(v) for k, v in zip(texts[::2], texts[1::2], strict=True)}
-    raise AnalysisError("INVALID_OPTIONS.NON_MAP_FUNCTION")
-
-
-def _literal_options(options: dict[str, str]) -> Literal:
-    return Literal(tuple(options.items()), MapType(STRING, STRING))
-
-
-def _schema(expression: Expression) -> DataType:
-    text = _constant_text(expression)
-    if text is None:
-        raise AnalysisError("INVALID_SCHEMA.NON_STRING_LITERAL", {"inputSchema": f'"{pretty(expression)}"'})
-    try:
-        return parse_type(text)
-    except AnalysisError:
-        return parse_schema(text)
 
 
 def _needs_string(name: str, args: Args) -> Expression:
@@ -121,13 +81,13 @@ def _needs_string(name: str, args: Args) -> Expression:
 
 def _bind_from_json(context: BindContext, args: Args) -> Expression:
     check_arity("from_json", args, 2, 3)
-    schema = _nullable(_schema(args[1]))
+    schema = _nullable(schema_of(args[1]))
     if not isinstance(schema, StructType | ArrayType | MapType):
         raise AnalysisError(
             "DATATYPE_MISMATCH.INVALID_JSON_SCHEMA",
             {"sqlExpr": f'"from_json({pretty(args[0])})"', "schema": pretty_type(schema)},
         )
-    given = _options("from_json", args, 2)
+    given = options_of(args, 2)
     conf = context.conf or {}
     if "spark.sql.columnNameOfCorruptRecord" in conf and "columnnameofcorruptrecord" not in {k.lower() for k in given}:
         given["columnNameOfCorruptRecord"] = conf["spark.sql.columnNameOfCorruptRecord"]
@@ -137,7 +97,7 @@ def _bind_from_json(context: BindContext, args: Args) -> Expression:
         if isinstance(dtype_of(args[0]), NullType)
         else _needs_string("from_json", args)
     )
-    return FunctionCall("from_json", (text, _literal_options(given)), schema, True)
+    return FunctionCall("from_json", (text, literal_options(given)), schema, True)
 
 
 def _nullable(dtype: DataType) -> DataType:
@@ -154,7 +114,7 @@ def _nullable(dtype: DataType) -> DataType:
 
 
 def _lower_from_json(context: LoweringContext, call: FunctionCall, args: tuple[str, ...]) -> str:
-    options = json_options(_options("from_json", call.args, 1))
+    options = json_options(options_of(call.args, 1))
     text, dtype = call.args[0], call.dtype
     sql = args[0]
     converter = Converter(context, options)
@@ -211,14 +171,14 @@ def _bind_to_json(context: BindContext, args: Args) -> Expression:
             "DATATYPE_MISMATCH.INVALID_JSON_SCHEMA",
             {"sqlExpr": f'"to_json({pretty(args[0])})"', "schema": pretty_type(dtype)},
         )
-    given = _options("to_json", args, 1)
+    given = options_of(args, 1)
     if json_options(given).pretty:
         raise unsupported("to_json with the option pretty", "Format the text where it is shown.")
-    return FunctionCall("to_json", (args[0], _literal_options(given)), STRING, nullable_of(args[0]))
+    return FunctionCall("to_json", (args[0], literal_options(given)), STRING, nullable_of(args[0]))
 
 
 def _lower_to_json(context: LoweringContext, call: FunctionCall, args: tuple[str, ...]) -> str:
-    options = json_options(_options("to_json", call.args, 1))
+    options = json_options(options_of(call.args, 1))
     return _written(context, args[0], dtype_of(call.args[0]), options, 0)
 
 
@@ -340,7 +300,7 @@ def _bind_get(context: BindContext, args: Args) -> Expression:
 
 
 def _lower_get(context: LoweringContext, call: FunctionCall, args: tuple[str, ...]) -> str:
-    text = _constant_text(call.args[1])
+    text = constant_text(call.args[1])
     if text is None:
         if isinstance(call.args[1], Literal):
             return "CAST(NULL AS VARCHAR)"
@@ -365,7 +325,7 @@ def _bind_tuple(context: BindContext, args: Args) -> GeneratorCall:
 
 
 def _lower_tuple(context: LoweringContext, call: GeneratorCall, args: tuple[str, ...]) -> str:
-    names = [_constant_text(a) for a in call.args[1:]]
+    names = [constant_text(a) for a in call.args[1:]]
     if any(n is None for n in names):
         raise unsupported("json_tuple with field names that are not constants")
     source = readable(context, call.args[0], Liberties())
@@ -376,7 +336,7 @@ def _lower_tuple(context: LoweringContext, call: GeneratorCall, args: tuple[str,
 
 def _bind_schema_of(context: BindContext, args: Args) -> Expression:
     check_arity("schema_of_json", args, 1, 2)
-    text = _constant_text(args[0])
+    text = constant_text(args[0])
     if text is None:
         raise AnalysisError(
             "DATATYPE_MISMATCH.NON_FOLDABLE_INPUT",
@@ -387,7 +347,7 @@ def _bind_schema_of(context: BindContext, args: Args) -> Expression:
                 "inputExpr": f'"{pretty(args[0])}"',
             },
         )
-    found = infer_value(text, json_options(_options("schema_of_json", args, 1)))
+    found = infer_value(text, json_options(options_of(args, 1)))
     return Literal(_ddl(StringType() if found is None else found), STRING)
 
 
