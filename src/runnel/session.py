@@ -25,7 +25,6 @@ from pyspark.sql.types import DataType, Row, StringType, StructType
 from runnel.analysis.context import SEARCH_PATH, AnalysisContext
 from runnel.analysis.naming import CAST_FUNCTIONS
 from runnel.analysis.pruning import prune
-from runnel.analysis.pushdown import push_filters
 from runnel.analysis.rules import analyze
 from runnel.analysis.streaming import check_batch, check_streaming
 from runnel.clock import Clock, SystemClock
@@ -440,7 +439,7 @@ class Session:
             default_parallelism=self.default_parallelism,
             left_behind=self.application.temporary_folders,
         )
-        return start_query(prune(push_filters(resolved)), spec, mode, env)
+        return start_query(prune(resolved), spec, mode, env)
 
 
 class _CachedFrame:

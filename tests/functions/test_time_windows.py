@@ -8,7 +8,7 @@ import duckdb
 import pytest
 from pyspark.sql import types as t
 
-from runnel.errors import AnalysisError, IllegalArgumentError, IllegalArgumentError
+from runnel.errors import AnalysisError, IllegalArgumentError
 from runnel.functions.catalogue import lookup
 from runnel.functions.intervals import Interval, interval_to_string, parse_interval
 from runnel.functions.registry import BindContext, GeneratorFunction, WindowOnlyFunction

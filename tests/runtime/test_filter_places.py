@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pyspark.sql.types import BooleanType
 
-from runnel.analysis.pushdown import push_filters
 from runnel.plan.expressions import Attribute, Expression, FunctionCall, Literal
 from runnel.plan.relations import (
     Aggregate,
@@ -20,8 +19,8 @@ from runnel.plan.relations import (
     WithWatermark,
 )
 from runnel.plan.traverse import walk_relations
-
-from .builders import call, column, lit, local, named, resolve, stream
+from runnel.runtime.pushdown import push_filters
+from tests.analysis.builders import call, column, lit, local, named, resolve, stream
 
 
 def watermarked(plan_id: int | None = None) -> Relation:
@@ -84,7 +83,7 @@ def test_conditions_on_keys_cross_an_aggregation() -> None:
         child=watermarked(), groupings=(column("s"),), aggregates=(named(call("collect_list", "i"), "l"),)
     )
     kept = where(counted, IS_A, call(">", call("size", "l"), 1))
-    assert stages(kept) == ["==(s, a)", "Aggregate", "WithWatermark", "StreamingScan"] or stages(kept) == [
+    assert stages(kept) == [
         ">(size(l), 1)",
         "Aggregate",
         "WithWatermark",
@@ -132,7 +131,7 @@ def test_joins_ask_each_side_for_what_a_match_needs() -> None:
     assert inner == [
         "Join",
         "WithWatermark",
-        "and(>(i, 3), isnotnull(s))",
+        "and(and(>(i, 3), isnotnull(i)), isnotnull(s))",
         "StreamingScan",
         "isnotnull(s)",
         "LocalData",
