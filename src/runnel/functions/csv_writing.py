@@ -38,6 +38,7 @@ from runnel.functions.registry import LoweringContext
 STRING: Final = StringType()
 _SPACE: Final = "".join(map(chr, range(33)))
 _NUMERIC: Final = frozenset("0123456789+-.EINafinty")
+_INSTANT: Final = frozenset("0123456789-+:.TZ")
 _ALPHABETS: Final[dict[type[DataType], frozenset[str]]] = {
     ByteType: _NUMERIC,
     ShortType: _NUMERIC,
@@ -87,26 +88,44 @@ def header_line(names: Sequence[str], options: CsvOptions) -> str:
 def csv_field(text: str, dtype: DataType, options: CsvOptions, *, first: bool) -> str:
     """SQL of a value's field. text: SQL of the value's own text, null for null; first: whether it begins its line."""
     null = sql_text(constant_field(options.null_text, options, first=first))
-    alphabet = _ALPHABETS.get(type(dtype))
+    alphabet = _alphabet(dtype, options)
     special = {*options.separator, options.quote_written, options.escape_written, options.comment_written}
     if alphabet is not None and not special & alphabet and not options.null_text:
         quote = sql_text(options.quote_written)
         plain = f"{quote} || {text} || {quote}" if options.quote_all else text
         return f"coalesce({plain}, {null})"
-    space = sql_text(_SPACE)
-    left = f"ltrim({text}, {space})" if options.write_ignore_leading else text
-    bare = f"rtrim({left}, {space})" if options.write_ignore_trailing else left
+    if not isinstance(dtype, StringType):
+        # made once: it is looked at many times
+        field = csv_field("_t", STRING, options, first=first)
+        return f"list_transform([{text}], lambda _t: {field})[1]"
+    # regular expressions, since DuckDB's trim makes its set of characters anew for each row
+    left = f"regexp_replace({text}, '^[\\x00-\\x20]+', '')" if options.write_ignore_leading else text
+    bare = f"regexp_replace({left}, '[\\x00-\\x20]+$', '')" if options.write_ignore_trailing else left
     empty = sql_text(constant_field(options.empty_text, options, first=first))
     quoted = _enclosed(bare, options)
     if options.quote_all:
         return f"CASE WHEN {text} IS NULL THEN {null} WHEN {bare} = '' THEN {empty} ELSE {quoted} END"
     # what nearly all texts are: nothing in them that any rule is about
-    watched = {*_SPACE, options.separator[0], options.quote_written, options.comment_written}
-    usual = f"NOT regexp_matches({text}, {text_literal(_character_class(watched))})"
+    watched = {"\n", "\r", options.separator[0], options.quote_written, options.comment_written}
+    unusual = "^[\\x00-\\x20]|[\\x00-\\x20]$|" + _character_class(watched)
+    usual = f"NOT regexp_matches({text}, {text_literal(unusual)})"
     return (
         f"CASE WHEN {text} IS NULL THEN {null} WHEN {text} <> '' AND {usual} THEN {text} "
         f"WHEN {bare} = '' THEN {empty} WHEN {_needs_quotes(text, left, options, first)} THEN {quoted} ELSE {bare} END"
     )
+
+
+def _alphabet(dtype: DataType, options: CsvOptions) -> frozenset[str] | None:
+    """The characters that texts of a type can have, None if that cannot be said."""
+    match dtype:
+        case DateType():
+            return _INSTANT if options.date_format is None else None
+        case TimestampType():
+            return _INSTANT if options.timestamp_format is None else None
+        case TimestampNTZType():
+            return _INSTANT if options.timestamp_ntz_format is None else None
+        case _:
+            return _ALPHABETS.get(type(dtype))
 
 
 def _needs_quotes(text: str, left: str, options: CsvOptions, first: bool) -> str:
