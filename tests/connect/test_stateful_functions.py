@@ -171,6 +171,45 @@ def test_a_computed_key_and_no_key(spark: Any) -> None:
     assert out == [[(0, 2), (1, 1)]]
 
 
+def test_one_group_of_everything(spark: Any) -> None:
+    out, _ = run(
+        lambda frame: frame.groupBy().applyInPandasWithState(
+            lambda key, frames, state: running_total(("all",), frames, state),
+            "k string, total long", "total long", "update", "NoTimeout",
+        ),
+        spark,
+        LATE[:2],
+    )  # fmt: skip
+    assert out == [[("all", 3)], [("all", 10)]]
+
+
+def test_times_in_the_state(spark: Any) -> None:
+    """As Apache's session example has it: pandas' timestamps go into the state, empty frames are given out."""
+    import pandas as pd
+
+    def session(key: Any, frames: Any, state: Any) -> Iterator[Any]:
+        first, last, n = state.getOption or (pd.Timestamp.max, pd.Timestamp.min, 0)
+        for frame in frames:
+            first, last, n = min(first, frame["t"].min()), max(last, frame["t"].max()), n + len(frame)
+        state.update((first, last, n))
+        yield pd.DataFrame()
+        yield pd.DataFrame({"k": [key[0]], "start": [first], "end": [last], "n": [n]})
+
+    out, _ = run(
+        lambda frame: frame.groupBy("k").applyInPandasWithState(
+            session, "k string, start timestamp, end timestamp, n int", "s timestamp, e timestamp, n int", "update",
+            "NoTimeout",
+        ),
+        spark,
+        LATE[:2],
+    )  # fmt: skip
+    at = lambda time: datetime.fromisoformat(f"2024-01-01 {time}")  # noqa: E731
+    assert out == [
+        [("a", at("10:00"), at("10:00"), 1), ("b", at("10:01"), at("10:01"), 1)],
+        [("a", at("09:59"), at("10:09"), 3)],
+    ]
+
+
 def test_what_is_refused(spark: Any) -> None:
     def refusal(make: Any, mode: str = "update") -> str:
         with pytest.raises(AnalysisException) as caught:

@@ -250,6 +250,52 @@ def test_rows_older_than_the_watermark_may_not_be_given_out(spark: Any) -> None:
         run(frame, stream, BATCHES + BATCHES[1:2])
 
 
+def test_a_processor_that_came_as_a_pickle(spark: Any) -> None:
+    """A client in another process sends the processor pickled."""
+    from pyspark.serializers import CloudPickleSerializer
+    from pyspark.sql.streaming.stateful_processor_util import TransformWithStateInPandasUdfUtils
+
+    from runnel.connect.references import resolve
+
+    method = TransformWithStateInPandasUdfUtils(Passing(), "None").transformWithStateUDF
+    serializer: Any = CloudPickleSerializer()
+    function, _ = resolve(serializer.dumps((method, "k int")))
+    assert isinstance(function.__self__._stateful_processor, Passing)
+
+
+def test_two_queries_of_one_processor(spark: Any) -> None:
+    stream, processor = MemoryStream(EVENTS), Passing()
+    frames = [transformed(stream.to_df(spark), processor, "None", schema=CHAINED) for _ in range(2)]
+    queries = [
+        f.writeStream.outputMode("update").format("memory").queryName(f"q{i}").start() for i, f in enumerate(frames)
+    ]
+    for batch in BATCHES:
+        stream.add_data(batch)
+        for query in queries:
+            query.processAllAvailable()
+    for i, query in enumerate(queries):
+        query.stop()
+        counts = sorted((r.k, r.n) for r in spark.table(f"q{i}").collect())
+        assert counts == [(1, 2), (1, 3), (1, 4), (2, 1), (3, 1)]
+
+
+def test_no_key_and_several(spark: Any) -> None:
+    class Several(Passing):
+        def handleInputRows(self, key: Any, rows: Any, timerValues: Any) -> Iterator[Row]:
+            yield Row(k=len(list(rows)), s=repr(key))
+
+    stream = MemoryStream(EVENTS)
+    grouped = stream.to_df(spark).groupBy((F.col("v") % 2).alias("odd"), "k")
+    out, _ = run(grouped.transformWithState(Several(), "k int, s string", "Update", "None"), stream, BATCHES[:1])
+    assert out == [[(1, "(0, 1)"), (1, "(1, 1)"), (1, "(1, 3)")]]
+    out, _ = run(
+        stream.to_df(spark).groupBy().transformWithState(Several(), "k int, s string", "Update", "None"),
+        stream,
+        BATCHES[1:2],
+    )
+    assert out == [[(4, "()")]]
+
+
 def test_what_is_refused(spark: Any) -> None:
     stream = MemoryStream(EVENTS)
     frame = stream.to_df(spark)

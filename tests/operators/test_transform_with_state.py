@@ -296,6 +296,9 @@ class Keeping(StatefulProcessor):
         self.steps(self, list(rows))
         return iter(())
 
+    def handleExpiredTimer(self, key: Any, timerValues: Any, expiredTimerInfo: Any) -> Iterator[Any]:
+        return iter(())
+
 
 def test_large_collections_cost_what_is_touched(engine: Engine, tmp_path: Path) -> None:
     """A big map is asked for one key at a time; holes of removed entries are laid out anew."""
@@ -329,6 +332,34 @@ def test_large_collections_cost_what_is_touched(engine: Engine, tmp_path: Path) 
         assert driver.plan.operator.metrics.num_rows_updated == updated
     assert driver.stores["$keys_m"].store.num_rows == 101 + 1
     assert driver.plan.operator.metrics.num_rows_total == 1 + 101
+    driver.close()
+
+
+def test_what_was_cleared_leaves_nothing(engine: Engine, tmp_path: Path) -> None:
+    """A bounded key space holds bounded state: keys come, fill every kind of variable, and go."""
+
+    def declare(self: Any, handle: Any) -> None:
+        self.v = handle.getValueState("v", "n long", 5000)
+        self.l = handle.getListState("l", "x long", 3000)
+        self.m = handle.getMapState("m", "a long", "b long", 1000)
+
+    def steps(self: Any, rows: list[Any]) -> None:
+        for row in rows:
+            self.v.update((row.v,))
+            self.l.appendList([(row.v,), (row.v,)])
+            self.m.updateValue((row.v,), (1,))
+            self.handle.registerTimer(row.v)
+
+    processor = Keeping(declare, steps)
+    driver = Driver(engine, planned(processor, "processingtime"), tmp_path, "update")
+    most = 0
+    for i in range(120):
+        rows: list[Given] = [(f"k{i % 50}", 1, i * 500 + 200), (f"k{(i + 7) % 50}", 1, i * 500 + 900)]
+        driver.run([table(rows)], timestamp_ms=i * 500)
+        most = max(most, *(s.store.num_rows for s in driver.stores.values()))
+    driver.run([table([])], timestamp_ms=10**9)
+    assert {name: s.store.num_rows for name, s in driver.stores.items()} == dict.fromkeys(driver.stores, 0)
+    assert most < 60
     driver.close()
 
 
