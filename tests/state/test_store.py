@@ -6,6 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from runnel.state.eviction import ExpiryIndex
 from runnel.state.hashing import hash_bytes
@@ -156,14 +158,19 @@ def test_expiry_index_forgets_what_is_outdated() -> None:
 
 def test_some_columns_of_rows_are_replaced_and_rolled_back() -> None:
     store = KeyedStore(
-        pa.schema([("k", pa.int64())]), pa.schema([("text", pa.string()), ("flag", pa.bool_()), ("until", pa.int64())]),
+        pa.schema([("k", pa.int64())]),
+        pa.schema([("text", pa.string()), ("flag", pa.bool_()), ("until", pa.int64())]),
         eviction_column="until",
     )
     values = pa.table({"text": ["a", "b", None], "flag": [False, False, False], "until": [1, 2, 3]})
     slots = store.upsert(pa.table({"k": [1, 2, 3]}), values)
     store.mark_committed()
     store.update(slots[1:], pa.table({"flag": [True, None]}))
-    assert store.gather(slots).to_pydict() == {"text": ["a", "b", None], "flag": [False, True, None], "until": [1, 2, 3]}
+    assert store.gather(slots).to_pydict() == {
+        "text": ["a", "b", None],
+        "flag": [False, True, None],
+        "until": [1, 2, 3],
+    }
     assert store.staged().upserted.tolist() == slots[1:].tolist()
     assert store.is_live(slots).all()
     store.rollback()
@@ -173,3 +180,37 @@ def test_some_columns_of_rows_are_replaced_and_rolled_back() -> None:
             store.update(slots[:1], pa.table({wrong: [1]}))
     with pytest.raises(ValueError, match="no row"):
         store.update(np.array([-1]), pa.table({"flag": [True]}))
+
+
+@given(
+    st.lists(st.lists(st.tuples(st.sampled_from(["a", "b", "c", None]), st.integers(0, 3)), max_size=12), max_size=4),
+    st.sampled_from([None, 0, 2]),
+)
+@settings(max_examples=60, deadline=None)
+def test_insert_absent_keeps_the_first_of_equal_keys(
+    batches: list[list[tuple[str | None, int]]], bits: int | None
+) -> None:
+    store = KeyedStore(pa.schema([("k", pa.string()), ("n", pa.int64())]), pa.schema([("v", pa.int64())]))
+    real = store._prepared_keys
+
+    def colliding(keys: pa.Table) -> tuple[list[pa.Array], np.ndarray]:
+        arrays, hashes = real(keys)
+        return arrays, hashes if bits is None else hashes & np.uint64((1 << bits) - 1)
+
+    store._prepared_keys = colliding  # type: ignore[method-assign]
+    seen: dict[tuple[str | None, int], int] = {}
+    number = 0
+    for batch in batches:
+        expected = []
+        for row, key in enumerate(batch):
+            if key not in seen:
+                seen[key] = number + row
+                expected.append(row)
+        keys = pa.table(
+            {"k": pa.array([k for k, _ in batch], pa.string()), "n": pa.array([n for _, n in batch], pa.int64())}
+        )
+        values = pa.table({"v": pa.array(range(number, number + len(batch)), pa.int64())})
+        assert store.insert_absent(keys, values).tolist() == expected
+        number += len(batch)
+    found = store.gather(store.all_slots(), ["k", "n", "v"]).to_pylist()
+    assert {(row["k"], row["n"]): row["v"] for row in found} == seen

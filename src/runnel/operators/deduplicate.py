@@ -1,69 +1,49 @@
 """Deduplication: the first row of each key passes, for ever or for as long as the watermark's delay.
 
 Rules: reference §7.2 and §7.3 (Spark's StreamingDeduplicateExec, …WithinWatermarkExec). A key's presence in state
-decides; of equal keys in one batch one row passes.
+decides; of equal keys in one batch the first row passes.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql.types import LongType, NullType, StructField, StructType
 
 from runnel.lowering.datatypes import arrow_schema
-from runnel.lowering.fragment import Fragment
 from runnel.lowering.expressions import LoweringOptions
 from runnel.lowering.relations import lower
-from runnel.operators.base import OperatorBatch, OperatorMetrics, OperatorPlan, Prepare, RunFragment, StoreSpec
+from runnel.operators.base import OperatorBatch, OperatorMetrics, OperatorPlan, Prepare, StoreSpec
 from runnel.operators.event_time import event_time_position, event_times, eviction_path, without_late
 from runnel.plan.expressions import Attribute
-from runnel.plan.relations import Deduplicate, StageInput
+from runnel.plan.relations import Deduplicate
 from runnel.state.store import KeyedStore
 
 
 def plan_deduplicate(node: Deduplicate, options: LoweringOptions) -> OperatorPlan:
-    """The operator of a resolved Deduplicate.
-
-    Where lateness cannot differ between equal keys, the batch's own duplicates go in the statement below; otherwise
-    late rows must go first, and the operator runs a statement of its own.
-    """
+    """The operator of a resolved Deduplicate."""
     attributes = node.child.output
-    at = event_time_position(attributes)
-    keys = node.keys
-    late_first = at is not None and attributes[at] not in keys
-    batch_first = lower(dataclasses.replace(node, child=StageInput(index=0, attributes=attributes)), options)
-    operator = DeduplicateOperator(
-        attributes, keys, batch_first if late_first else None, within_watermark=node.within_watermark
-    )
-    return OperatorPlan((lower(node.child if late_first else node, options),), operator, attributes)
+    operator = DeduplicateOperator(attributes, node.keys, within_watermark=node.within_watermark)
+    return OperatorPlan((lower(node.child, options),), operator, attributes)
 
 
 class DeduplicateOperator:
     """Keeps the keys that were seen; within a watermark, until event time of the first row plus the delay."""
 
     def __init__(
-        self,
-        attributes: tuple[Attribute, ...],
-        keys: tuple[Attribute, ...],
-        batch_first: Fragment | None,
-        *,
-        within_watermark: bool,
+        self, attributes: tuple[Attribute, ...], keys: tuple[Attribute, ...], *, within_watermark: bool
     ) -> None:
         self._attributes = attributes
         self._keys = keys
         self._positions = [attributes.index(key) for key in keys]
         self._event_time = event_time_position(attributes)
-        self._batch_first = batch_first
         self._within = within_watermark
         self.name = "dedupeWithinWatermark" if within_watermark else "dedupe"
         self.metrics = OperatorMetrics()
         self._store: KeyedStore
-        self._first: RunFragment | None = None
 
     @property
     def stores(self) -> tuple[StoreSpec, ...]:
@@ -86,34 +66,22 @@ class DeduplicateOperator:
 
     def open(self, stores: Mapping[str, KeyedStore], prepare: Prepare) -> None:
         self._store = stores["default"]
-        self._first = None if self._batch_first is None else prepare(self._batch_first)
 
     def process(self, inputs: Sequence[pa.Table], batch: OperatorBatch) -> pa.Table:
         metrics = self.metrics = OperatorMetrics()
         started = time.perf_counter()
         rows, metrics.num_rows_dropped_by_watermark = without_late(inputs[0], self._event_time, batch.late_watermark_ms)
         before = rows.num_rows
-        if self._first is not None and before > 1:
-            rows = self._first([rows], batch.parameters)
-        if rows.num_rows:
-            rows = self._store_new(rows)
+        if before:
+            new = self._store.insert_absent(rows.select(self._positions), self._values(rows))
+            if len(new) < before:
+                rows = rows.take(pa.array(new))
         metrics.num_rows_updated = rows.num_rows
         metrics.custom["numDroppedDuplicateRows"] = before - rows.num_rows
         metrics.all_updates_ms = round((time.perf_counter() - started) * 1000)
         started = time.perf_counter()
         metrics.num_rows_removed = self._evict(batch)
         metrics.all_removals_ms = round((time.perf_counter() - started) * 1000)
-        return rows
-
-    def _store_new(self, rows: pa.Table) -> pa.Table:
-        """Stores the keys that are not there yet; their rows."""
-        keys = rows.select(self._positions)
-        new = self._store.find(keys) < 0
-        if not new.all():
-            keep = pa.array(new)
-            rows, keys = rows.filter(keep), keys.filter(keep)
-        if rows.num_rows:
-            self._store.upsert(keys, self._values(rows), np.full(rows.num_rows, -1, np.int64))
         return rows
 
     def _values(self, rows: pa.Table) -> pa.Table:

@@ -270,7 +270,9 @@ class SessionWindowOperator:
         if len(staying):
             renumber = np.cumsum(left > 0, dtype=np.int64)
             keys = self._store.gather_keys(staying)
-            self._store.upsert(keys, self._values(sessions.where(keep), np.asarray(renumber[owner[keep]], np.int64)), staying)
+            self._store.upsert(
+                keys, self._values(sessions.where(keep), np.asarray(renumber[owner[keep]], np.int64)), staying
+            )
 
     def _partial_table(self, sessions: _Sessions) -> pa.Table:
         """Sessions in the layout of the aggregation's partial table."""

@@ -229,6 +229,43 @@ class KeyedStore:
                 self._add_expiries(self._expiries, old_slots[(expiry != old_expiry[0]) | (valid != old_expiry[1])])
         return slots.copy()
 
+    def insert_absent(self, keys: Rows, values: Rows) -> NDArray[np.int64]:
+        """Inserts the rows whose keys are not there yet, of rows with equal keys the first; their row numbers, ascending.
+
+        Costs no more than looking up and inserting: nothing is sorted.
+        """
+        value_arrays = [
+            one_array(values.column(i), field.type) for i, field in enumerate(_checked(values, self.value_schema))
+        ]
+        if self._values and values.num_rows != keys.num_rows:
+            raise ValueError(f"{keys.num_rows} keys, but {values.num_rows} rows of values")
+        key_arrays, hashes = self._prepared_keys(keys)
+        pending = np.arange(keys.num_rows, dtype=np.int64)
+        inserted: list[NDArray[np.int64]] = []
+        turn = 0
+        while len(pending := pending[self._find_rows(key_arrays, hashes, pending) < 0]):
+            first = _firsts(hashes[pending], turn)
+            chosen, pending = pending[first], pending[~first]
+            some = pa.array(chosen)
+            slots = self._insert_keys([array.take(some) for array in key_arrays], hashes[chosen])
+            self._undo.append(_Inserted(slots))
+            for column, array in zip(self._values, value_arrays, strict=True):
+                column.put(slots, array.take(some))
+            self._mark_dirty(slots)
+            if self._expiries is not None:
+                self._add_expiries(self._expiries, slots)
+            inserted.append(chosen)
+            turn += 1
+        return np.sort(np.concatenate(inserted)) if inserted else _NO_SLOTS
+
+    def _find_rows(self, arrays: list[pa.Array], hashes: U64, rows: NDArray[np.int64]) -> Slots:
+        """As `find`, for some of the rows."""
+        every = len(rows) == len(hashes)
+        return self._index.find(
+            hashes if every else hashes[rows],
+            lambda some, at: self._same_keys(arrays, some if every else rows[some], at),
+        )
+
     def update(self, slots: Slots, values: pa.Table) -> None:
         """Replaces some of the value columns of rows that exist: those that `values` has, by name.
 
@@ -475,6 +512,21 @@ def _checked(rows: Rows, schema: pa.Schema) -> pa.Schema:
     if rows.num_columns != len(schema):
         raise ValueError(f"columns {', '.join(rows.schema.names)} given, columns {', '.join(schema.names)} expected")
     return schema
+
+
+def _firsts(hashes: U64, turn: int) -> NDArray[np.bool_]:
+    """Rows of which none before has the same hash; some of these rows only, but at least the first.
+
+    Each row writes its number into a bucket, the last row first: whoever reads back its own was the first one there.
+    Rows that share a bucket by chance wait for the next turn, which looks at other bits.
+    """
+    rows = np.arange(len(hashes), dtype=np.int64)
+    bits = max(len(hashes).bit_length() + 1, 4)
+    buckets = ((hashes >> np.uint64((turn * 7) % (64 - bits))) & np.uint64((1 << bits) - 1)).astype(np.int64)
+    winners = np.empty(1 << bits, dtype=np.int64)
+    winners[buckets[::-1]] = rows[::-1]
+    found: NDArray[np.bool_] = winners[buckets] == rows
+    return found
 
 
 def _joined(parts: Sequence[Slots]) -> Slots:
