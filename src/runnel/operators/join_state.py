@@ -2,8 +2,8 @@
 
 Spark keeps a side in two stores, key -> number of rows and (key, index) -> row with a matched flag; ours is one store
 of number -> (row, computed keys, matched). Converting: the rows of a key, in the order of their numbers, get the indexes
-0, 1, …, and their count is the other store's value. The flag is kept where something depends on it (rows of a preserved
-side, the left side of a semi join); elsewhere it is false.
+0, 1, …, and their count is the other store's value. The flag is kept for rows of a preserved
+side, where something depends on it; elsewhere it says whether the row matched in its own batch.
 """
 
 from __future__ import annotations
