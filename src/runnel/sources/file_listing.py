@@ -80,7 +80,7 @@ class Lister:
         found: list[str] = []
         for path in self.paths:
             if is_glob(path):
-                found.extend(m for p in expand_braces(path) for m in sorted(glob.glob(p)))
+                found.extend(m for p in expand_braces(path) for m in sorted(glob.glob(_unescaped(p))))
             elif os.path.exists(path):  # noqa: PTH110
                 found.append(path)
             elif not self._may_be_missing:
@@ -268,6 +268,11 @@ def expand_braces(pattern: str) -> list[str]:
                 middles = [pattern[a + 1 : b] for a, b in pairwise(cuts)]
                 return [e for m in middles for e in expand_braces(pattern[:start] + m + pattern[at + 1 :])]
     return [pattern]
+
+
+def _unescaped(pattern: str) -> str:
+    """Hadoop's backslashes, which take a sign's meaning away, in the way of Python's `glob`. Not where they part paths."""
+    return pattern if os.sep == "\\" else re.sub(r"\\(.)", lambda found: glob.escape(found[1]), pattern)
 
 
 def path_not_found(path: str) -> AnalysisError:
