@@ -52,12 +52,15 @@ def parse_timestamp(
 
 
 def quick_timestamp(context: LoweringContext, text: str, zone: str | None, quote: str = "") -> str:
-    """WHEN branches for the two forms that nearly all timestamps have, with no regular expression.
+    """WHEN branches for the forms that nearly all timestamps have, with no regular expression.
 
     text: SQL of the timestamp's text, `quote` around it left on.
     """
     skip, around = len(quote) + 1, 2 * len(quote)
+    dated = f"{text} LIKE '{quote}____-__-__%' AND {_no_24(text)}"
     utc = (
+        f"WHEN strlen({text}) = {20 + around} AND ends_with({text}, 'Z{quote}') AND {dated} "
+        f"THEN TRY_CAST(substr({text}, {skip}, 19) AS TIMESTAMP) "
         f"WHEN {text} LIKE '{quote}____-__-__T__:__:__%Z{quote}' AND {_no_24(text)} "
         f"THEN TRY_CAST(substr({text}, {skip}, length({text}) - {around}) AS TIMESTAMP)"
     )
