@@ -171,18 +171,6 @@ def test_a_computed_key_and_no_key(spark: Any) -> None:
     assert out == [[(0, 2), (1, 1)]]
 
 
-def test_one_group_of_everything(spark: Any) -> None:
-    out, _ = run(
-        lambda frame: frame.groupBy().applyInPandasWithState(
-            lambda key, frames, state: running_total(("all",), frames, state),
-            "k string, total long", "total long", "update", "NoTimeout",
-        ),
-        spark,
-        LATE[:2],
-    )  # fmt: skip
-    assert out == [[("all", 3)], [("all", 10)]]
-
-
 def test_times_in_the_state(spark: Any) -> None:
     """As Apache's session example has it: pandas' timestamps go into the state, empty frames are given out."""
     import pandas as pd
@@ -203,7 +191,10 @@ def test_times_in_the_state(spark: Any) -> None:
         spark,
         LATE[:2],
     )  # fmt: skip
-    at = lambda time: datetime.fromisoformat(f"2024-01-01 {time}")  # noqa: E731
+
+    def at(time: str) -> datetime:
+        return datetime.fromisoformat(f"2024-01-01 {time}")
+
     assert out == [
         [("a", at("10:00"), at("10:00"), 1), ("b", at("10:01"), at("10:01"), 1)],
         [("a", at("09:59"), at("10:09"), 3)],
@@ -236,6 +227,13 @@ def test_what_is_refused(spark: Any) -> None:
         [("a", 1), ("b", 1)],
         [("a", 2)],
     ]
+    with pytest.raises(IllegalArgumentException, match="groupBy needs a column"):
+        _ = (
+            spark.range(1)
+            .groupBy()
+            .applyInPandasWithState(running_total, "k long", "n long", "append", "NoTimeout")
+            .schema
+        )
     with pytest.raises(IllegalArgumentException, match="append or update"):
         _ = with_total(spark.range(1).selectExpr("'a' AS k", "1 AS v"), "complete").schema
 

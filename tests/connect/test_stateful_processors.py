@@ -279,7 +279,7 @@ def test_two_queries_of_one_processor(spark: Any) -> None:
         assert counts == [(1, 2), (1, 3), (1, 4), (2, 1), (3, 1)]
 
 
-def test_no_key_and_several(spark: Any) -> None:
+def test_several_keys(spark: Any) -> None:
     class Several(Passing):
         def handleInputRows(self, key: Any, rows: Any, timerValues: Any) -> Iterator[Row]:
             yield Row(k=len(list(rows)), s=repr(key))
@@ -288,12 +288,21 @@ def test_no_key_and_several(spark: Any) -> None:
     grouped = stream.to_df(spark).groupBy((F.col("v") % 2).alias("odd"), "k")
     out, _ = run(grouped.transformWithState(Several(), "k int, s string", "Update", "None"), stream, BATCHES[:1])
     assert out == [[(1, "(0, 1)"), (1, "(1, 1)"), (1, "(1, 3)")]]
-    out, _ = run(
-        stream.to_df(spark).groupBy().transformWithState(Several(), "k int, s string", "Update", "None"),
-        stream,
-        BATCHES[1:2],
-    )
-    assert out == [[(4, "()")]]
+
+
+class Loose(Passing):
+    """Puts into a state of longs what is no long, and gives out rows with other columns than promised."""
+
+    def handleInputRows(self, key: Any, rows: Any, timerValues: Any) -> Iterator[Row]:
+        given = [row.v for row in rows]
+        self.seen.update((1.5 if given == [3] else given[0],))
+        yield Row(n=self.seen.get()[0], k=key[0], more=1)
+
+
+def test_values_of_a_wrong_kind_are_null(spark: Any) -> None:
+    stream = MemoryStream(EVENTS)
+    out, _ = run(transformed(stream.to_df(spark), Loose(), "None", schema=CHAINED), stream, BATCHES[:2])
+    assert out == [[(1, None, 1), (3, None, 5)], [(1, None, None)]]
 
 
 def test_what_is_refused(spark: Any) -> None:
@@ -318,6 +327,11 @@ def test_what_is_refused(spark: Any) -> None:
     assert refusal(lambda: frame.groupBy("k").transformWithState(Passing(), CHAINED, "Never", "None").schema) == (
         "STREAMING_OUTPUT_MODE.INVALID"
     )
+    assert refusal(lambda: frame.groupBy().transformWithState(Passing(), CHAINED, "Update", "None").schema) is not None
+    aggregated = marked.groupBy(F.window("t", "1 minute"), "k").agg(F.max("t").alias("t"), F.count("*").alias("v"))
+    after = transformed(aggregated, Passing(), "None", schema=CHAINED)
+    with pytest.raises(AnalysisException, match="correctness"):
+        run(after, stream, [])
     given = transformed(frame, Passing(), "None", schema=CHAINED)
     assert refusal(lambda: run(given, stream, [], "complete")) == "STREAMING_OUTPUT_MODE.UNSUPPORTED_OPERATION"
     spark.conf.unset(PROVIDER)

@@ -33,6 +33,7 @@ from runnel.plan.relations import (
     SetOperation,
     Sort,
     Tail,
+    TransformWithState,
 )
 from runnel.plan.traverse import expressions_of, walk, walk_relations
 
@@ -125,7 +126,7 @@ def _is_stateful(node: Relation) -> bool:
     if not node.is_streaming:
         return False
     match node:
-        case Aggregate() | FlatMapGroupsWithState():
+        case Aggregate() | FlatMapGroupsWithState() | TransformWithState():
             return True
         case Join(left=left, right=right):
             return left.is_streaming and right.is_streaming

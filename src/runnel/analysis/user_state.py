@@ -49,7 +49,7 @@ def transform_with_state(
     CANNOT_ASSIGN_EVENT_TIME_COLUMN_WITHOUT_WATERMARK, EVENT_TIME_IS_NOT_ON_TIMESTAMP_TYPE, UNRESOLVED_COLUMN.
     """
     if node.time_mode.lower() not in _TIME_MODES:
-        raise error("STATEFUL_PROCESSOR_UNKNOWN_TIME_MODE", timeMode=node.time_mode)
+        raise IllegalArgumentError("STATEFUL_PROCESSOR_UNKNOWN_TIME_MODE", timeMode=node.time_mode)
     if node.output_mode.lower() not in ("append", "update", "complete"):
         raise AnalysisError("STREAMING_OUTPUT_MODE.INVALID", outputMode=node.output_mode)
     attributes = attributes_of(node.schema)
@@ -75,6 +75,8 @@ def transform_with_state(
 
 
 def _groupings(resolver: Resolver, groupings: Sequence[Expression]) -> tuple[Expression, ...]:
+    if not groupings:
+        raise _illegal("requirement failed: state is kept by key, so groupBy needs a column here.")
     return tuple(e for g in groupings for e in resolver.named(g))
 
 

@@ -6,18 +6,18 @@ A batch is converted whole wherever that gives each group what a conversion by i
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 from pyspark.errors import PySparkRuntimeError, PySparkTypeError
 from pyspark.sql.conversion import ArrowBatchTransformer, PandasToArrowConversion
-from pyspark.sql.types import DataType, Row, StructField, StructType
+from pyspark.sql.types import BooleanType, DataType, NumericType, Row, StringType, StructField, StructType
 
 from runnel.errors import RunnelError, user_error
 from runnel.execution.arrow import client_type, conform, for_client
 from runnel.execution.python_stages import BATCH_ROWS
-from runnel.execution.python_values import from_pickled_function, to_python
+from runnel.execution.python_values import from_pickled_function, lenient, to_python
 
 
 class PythonGroups:
@@ -140,8 +140,31 @@ class PythonGroups:
     def from_values(self, values: Sequence[Any], dtype: DataType) -> pa.Array:
         return from_pickled_function(values, dtype)
 
+    def as_stored(self, schema: StructType) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
+        converts = [(i, lenient(f.dataType)) for i, f in enumerate(schema.fields) if _is_plain(f.dataType)]
+        width = len(schema.fields)
+
+        def convert(row: Sequence[Any]) -> tuple[Any, ...]:
+            if len(row) != width:
+                raise ValueError(
+                    f"Input row doesn't have expected number of values required by the schema. "
+                    f"{width} fields are required while {len(row)} values are provided."
+                )
+            cells = list(row)
+            for i, cell in converts:
+                if cells[i] is not None:
+                    cells[i] = cell(cells[i])
+            return tuple(cells)
+
+        return convert
+
     def error(self, problem: BaseException) -> RunnelError:
         return problem if isinstance(problem, RunnelError) else user_error(problem)
+
+
+def _is_plain(dtype: DataType) -> bool:
+    """Whether values of the type look the same in Python and inside the engine."""
+    return isinstance(dtype, NumericType | BooleanType | StringType)
 
 
 def _null_changes_type(column: pa.ChunkedArray) -> bool:

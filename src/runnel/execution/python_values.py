@@ -65,14 +65,15 @@ def from_pickled_function(values: Sequence[Any], dtype: DataType) -> pa.Array:
     """
     if dtype.needConversion():
         values = [dtype.toInternal(v) for v in values]
-    convert = _lenient(dtype)
+    convert = lenient(dtype)
     return pa.array([convert(v) for v in values], type=arrow_type(dtype, sql_names=True))
 
 
-def _lenient(dtype: DataType) -> Convert:
+def lenient(dtype: DataType) -> Convert:
+    """What makes a value in Catalyst's internal form one of the type: of another kind it is null."""
     match dtype:
         case UserDefinedType():
-            return _lenient(dtype.sqlType())
+            return lenient(dtype.sqlType())
         case BooleanType():
             return lambda v: v if isinstance(v, bool) else None
         case ByteType() | ShortType() | IntegerType() | LongType():
@@ -88,11 +89,11 @@ def _lenient(dtype: DataType) -> Convert:
         case BinaryType():
             return _binary
         case ArrayType(elementType=element):
-            return _elements(_lenient(element))
+            return _elements(lenient(element))
         case MapType(keyType=key, valueType=value):
-            return _entries(_lenient(key), _lenient(value))
+            return _entries(lenient(key), lenient(value))
         case StructType() as struct:
-            return _fields(field_names(struct), [_lenient(f.dataType) for f in struct.fields])
+            return _fields(field_names(struct), [lenient(f.dataType) for f in struct.fields])
         case _:
             return lambda v: v
 

@@ -66,16 +66,6 @@ def plain(value: Any) -> Any:
     return value.to_pydatetime() if hasattr(value, "to_pydatetime") else value
 
 
-def _row(given: Any, schema: StructType) -> tuple[Any, ...]:
-    row = tuple(plain(v) for v in given)
-    if len(row) != len(schema.fields):
-        raise ValueError(
-            f"Input row doesn't have expected number of values required by the schema. "
-            f"{len(schema.fields)} fields are required while {len(row)} values are provided."
-        )
-    return row
-
-
 def _frozen(value: Any) -> Any:
     """Something hashable that is equal for equal user keys."""
     if isinstance(value, list | tuple):
@@ -91,6 +81,7 @@ class Variable(ABC):
         self._spark_keys = keys
         self._schema = definition.schema
         self._user = user
+        self._as_stored = user.as_stored(definition.schema)
         self._ttl = definition.ttl_ms
         self._keys = pa.table({})
         self._at = 0
@@ -207,7 +198,7 @@ class ValueVariable(Variable):
         return self.get(name) is not None
 
     def update(self, name: str, value: Any) -> None:
-        self._changed[self._at] = _row(value, self._schema)
+        self._changed[self._at] = self._as_stored(plain(tuple(value)))
 
     def clear(self, name: str) -> None:
         self._changed[self._at] = None
@@ -293,7 +284,7 @@ class ListVariable(Variable):
         return iter([*self._stored(self._at), *self._added.get(self._at, ())])
 
     def append_value(self, name: str, value: Any) -> None:
-        self._added.setdefault(self._at, []).append(_row(value, self._schema))
+        self._added.setdefault(self._at, []).append(self._as_stored(plain(tuple(value))))
 
     def append_list(self, name: str, values: Iterable[Any]) -> None:
         self._added.setdefault(self._at, []).extend(self._all(values))
@@ -308,7 +299,7 @@ class ListVariable(Variable):
         self._added.pop(self._at, None)
 
     def _all(self, values: Iterable[Any]) -> list[tuple[Any, ...]]:
-        rows = [_row(v, self._schema) for v in values]
+        rows = [self._as_stored(plain(tuple(v))) for v in values]
         if not rows:
             raise self._illegal("EMPTY_LIST_VALUE")
         return rows
@@ -380,6 +371,7 @@ class MapVariable(Variable):
     def open(self, stores: Mapping[str, KeyedStore]) -> None:
         assert self.definition.user_key_schema is not None
         self._user_keys = self.definition.user_key_schema
+        self._as_user_key = self._user.as_stored(self._user_keys)
         self._store = stores[self.definition.name]
         self._order = Sequences(stores[f"$keys_{self.definition.name}"])
 
@@ -398,7 +390,7 @@ class MapVariable(Variable):
     # ---- reading
 
     def _value(self, user_key: Any) -> tuple[Any, ...] | None:
-        key = _row(user_key, self._user_keys)
+        key = self._as_user_key(plain(tuple(user_key)))
         frozen, at = _frozen(key), self._at
         changed = self._changed.get(at, {}).get(frozen)
         if changed is not None:
@@ -461,11 +453,11 @@ class MapVariable(Variable):
     # ---- changing
 
     def update_value(self, name: str, user_key: Any, value: Any) -> None:
-        key = _row(user_key, self._user_keys)
-        self._changed.setdefault(self._at, {})[_frozen(key)] = (key, _row(value, self._schema))
+        key = self._as_user_key(plain(tuple(user_key)))
+        self._changed.setdefault(self._at, {})[_frozen(key)] = (key, self._as_stored(plain(tuple(value))))
 
     def remove_key(self, name: str, user_key: Any) -> None:
-        key = _row(user_key, self._user_keys)
+        key = self._as_user_key(plain(tuple(user_key)))
         self._changed.setdefault(self._at, {})[_frozen(key)] = (key, None)
 
     def clear(self, name: str) -> None:

@@ -31,7 +31,7 @@ from runnel.operators.event_time import event_time_position, event_times, withou
 from runnel.operators.processor_handle import ProcessorHandle, make_variable
 from runnel.operators.state_variables import Keys, Variable
 from runnel.operators.timers import Timers
-from runnel.operators.user_code import UserCode, group_bounds, stored_groupings
+from runnel.operators.user_code import UserCode, group_bounds
 from runnel.plan.expressions import to_attribute
 from runnel.plan.relations import Relation, StageInput, TransformWithState
 from runnel.plan.schema import schema_of
@@ -50,10 +50,10 @@ def plan_transform_with_state(node: TransformWithState, options: LoweringOptions
 
     The frame of initial states is read once, by the operator itself, where a statement can read it.
     """
-    inputs = [lower_grouped(node.child, stored_groupings(node.groupings), options)]
+    inputs = [lower_grouped(node.child, node.groupings, options)]
     initial: Fragment | None = None
     if node.initial is not None:
-        initial = lower_grouped(node.initial, stored_groupings(node.initial_groupings), options)
+        initial = lower_grouped(node.initial, node.initial_groupings, options)
         if any(isinstance(below, StageInput) for below in walk_relations(node.initial)):
             inputs.append(initial)
             initial = None
@@ -101,8 +101,8 @@ class TransformWithStateOperator:
 
     @cached_property
     def _keys(self) -> Keys:
-        stored = schema_of(to_attribute(g) for g in stored_groupings(self._node.groupings))
-        physical = StructType([StructField(f"k{i}", f.dataType, True) for i, f in enumerate(stored.fields)])
+        fields = enumerate(self._key_schema.fields)
+        physical = StructType([StructField(f"k{i}", f.dataType, True) for i, f in fields])
         return Keys(arrow_schema(physical), self._key_schema)
 
     @cached_property
@@ -216,7 +216,6 @@ class TransformWithStateOperator:
             yield rows[start:end]
 
     def _key_tuples(self, keys: pa.Table) -> list[tuple[Any, ...]]:
-        keys = keys.select(range(len(self._key_schema.fields))) if self._key_schema.fields else keys
         if not self._pandas:
             return self._user.plain_keys(keys, self._key_schema)
         found = self._user.pandas_keys(keys, self._key_schema)
@@ -253,7 +252,7 @@ class TransformWithStateOperator:
             return []
         columns = [self._user.values(keys.column(i), f.dataType) for i, f in enumerate(self._key_schema.fields)]
         make = Row(*self._key_schema.names)
-        tuples = [make(*v) for v in zip(*columns, strict=True)] if columns else [()] * keys.num_rows
+        tuples = [make(*values) for values in zip(*columns, strict=True)]
         given_out: list[Any] = []
         self._begin(keys, batch)
         for position, timestamp in due:

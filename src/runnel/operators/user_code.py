@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pyspark.sql.types import DataType, IntegerType, StructType
+from pyspark.sql.types import DataType, StructType
 
 from runnel.errors import RunnelError
-from runnel.plan.expressions import Alias, Expression, Literal, new_expr_id
 
 Ints = NDArray[np.int64]
 
@@ -62,14 +61,16 @@ class UserCode(Protocol):
         """A state's column, physical; values of a wrong kind become null, rows of a wrong length are an error."""
         ...
 
+    def as_stored(self, schema: StructType) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
+        """What turns a row that the user puts into a state into the row that a reader of the state sees.
+
+        Values of a wrong kind become None; it raises ValueError for rows of another length.
+        """
+        ...
+
     def error(self, problem: BaseException) -> RunnelError:
         """What the user's code raised, as the error that the query fails with."""
         ...
-
-
-def stored_groupings(groupings: Sequence[Expression]) -> tuple[Expression, ...]:
-    """What state is kept by: the groupings; without any, one constant."""
-    return tuple(groupings) or (Alias(Literal(0, IntegerType()), "key", new_expr_id()),)
 
 
 def group_bounds(table: pa.Table) -> Ints:

@@ -21,7 +21,7 @@ from runnel.lowering.expressions import LoweringOptions
 from runnel.lowering.relations import lower_grouped
 from runnel.operators.base import OperatorBatch, OperatorMetrics, OperatorPlan, Prepare, StoreSpec
 from runnel.operators.event_time import event_time_position, without_late
-from runnel.operators.user_code import Ints, UserCode, group_bounds, stored_groupings
+from runnel.operators.user_code import Ints, UserCode, group_bounds
 from runnel.plan.expressions import dtype_of, to_attribute
 from runnel.plan.relations import FlatMapGroupsWithState
 from runnel.plan.schema import schema_of
@@ -35,7 +35,7 @@ def plan_flat_map_groups_with_state(
     node: FlatMapGroupsWithState, options: LoweringOptions, user_code: UserCode
 ) -> OperatorPlan:
     """The operator of a resolved FlatMapGroupsWithState."""
-    grouped = lower_grouped(node.child, stored_groupings(node.groupings), options)
+    grouped = lower_grouped(node.child, node.groupings, options)
     return OperatorPlan((grouped,), FlatMapGroupsWithStateOperator(node, user_code), node.output)
 
 
@@ -72,7 +72,7 @@ class FlatMapGroupsWithStateOperator:
         self._timeout = node.timeout
         self._row_schema = schema_of(attributes)
         self._key_schema = schema_of(to_attribute(g) for g in node.groupings)
-        self._key_types = [dtype_of(g) for g in stored_groupings(node.groupings)]
+        self._key_types = [dtype_of(g) for g in node.groupings]
         self._event_time = event_time_position(attributes)
         self._user = user_code
         self.metrics = OperatorMetrics()
