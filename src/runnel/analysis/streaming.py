@@ -72,6 +72,8 @@ def check_batch(plan: Relation) -> None:
         raise _unsupported("Queries with streaming sources must be executed with writeStream.start().")
     if any(isinstance(node, FlatMapGroupsWithState) for node in walk_relations(plan)):
         raise AnalysisError("_LEGACY_ERROR_TEMP_3176")
+    if any(isinstance(node, Deduplicate) and node.within_watermark for node in walk_relations(plan)):
+        raise _unsupported("dropDuplicatesWithinWatermark is not supported with batch DataFrames/DataSets")
 
 
 def _enabled(conf: Mapping[str, str], name: str) -> bool:

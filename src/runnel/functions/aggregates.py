@@ -18,6 +18,7 @@ from runnel.functions import decimal_sql
 from runnel.functions.aggregate_parts import Over, aggregate, both, either, literal_value, one_of
 from runnel.functions.arithmetic import wrapped
 from runnel.functions.casts import type_sql
+from runnel.functions.operators import sort_key
 from runnel.functions.registry import BindContext, Buffer, CatalogueEntry, LoweringContext, Refused
 from runnel.functions.typing import (
     BOOLEAN,
@@ -260,8 +261,24 @@ def _single(
     return fields
 
 
-def _extreme_merge(symbol: str) -> Callable[[str, str], str]:
-    return lambda a, b: f"CASE WHEN {a} IS NULL OR {b} {symbol} {a} THEN COALESCE({b}, {a}) ELSE {a} END"
+def _extreme_fields(
+    name: str, symbol: str
+) -> Callable[[LoweringContext, AggregateCall, tuple[str, ...], Over], tuple[Buffer, ...]]:
+    def fields(ctx: LoweringContext, call: AggregateCall, args: tuple[str, ...], over: Over) -> tuple[Buffer, ...]:
+        def merge(old: Field, new: Field) -> str:
+            a, b = old(name), new(name)
+            later = f"{sort_key(b, call.dtype)} {symbol} {sort_key(a, call.dtype)}"
+            return f"CASE WHEN {a} IS NULL OR {later} THEN COALESCE({b}, {a}) ELSE {a} END"
+
+        return (Buffer(name, call.dtype, _extreme_sql(over, name, args[0], call.dtype), merge),)
+
+    return fields
+
+
+def _extreme_sql(over: Over, name: str, sql: str, dtype: DataType) -> str:
+    """SQL of min or max in Spark's order, which puts nulls inside structs and arrays first."""
+    key = sort_key(sql, dtype)
+    return over(name, sql, distinct=False) if key == sql else over(f"arg_{name}", f"{sql}, {key}", distinct=False)
 
 
 def _bind_position(name: str) -> Callable[[BindContext, Args], AggregateCall]:
@@ -323,20 +340,24 @@ def _by_fields(
         def merge(name: str) -> Callable[[Field, Field], str]:
             # a later row with an equal ordering wins, as in Spark (`>=`)
             return lambda old, new: (
-                f"CASE WHEN {old(order)} IS NULL OR {new(order)} {symbol}= {old(order)} "
+                f"CASE WHEN {old(order)} IS NULL OR {compared(new(order))} {symbol}= {compared(old(order))} "
                 f"THEN {new(name)} ELSE {old(name)} END"
             )
+
+        def compared(sql: str) -> str:
+            return sort_key(sql, dtype_of(call.args[1]))
 
         def listed(argument: str) -> str:
             return over("list", argument, distinct=False)
 
         # DuckDB's arg_max keeps the first of equal orderings, so the last one is looked up by its position.
-        top = over(extreme, args[1], distinct=False)
+        top = _extreme_sql(over, extreme, args[1], dtype_of(call.args[1]))
         orders = listed(args[1])
         last = f"len({orders}) - list_position(list_reverse({orders}), {top}) + 1"
+        chosen = f"CASE WHEN {top} IS NOT NULL THEN list_extract({listed(args[0])}, {last}) END"
         return (
-            Buffer(value, call.dtype, f"list_extract({listed(args[0])}, {last})", merge(value)),
-            Buffer(order, dtype_of(call.args[1]), over(extreme, args[1], distinct=False), merge(order)),
+            Buffer(value, call.dtype, chosen, merge(value)),
+            Buffer(order, dtype_of(call.args[1]), top, merge(order)),
         )
 
     return fields
@@ -571,7 +592,7 @@ def _final_approx(ctx: LoweringContext, call: AggregateCall, field: Field) -> st
 
 
 def _extreme(name: str, symbol: str) -> CatalogueEntry:
-    return aggregate(name, _bind_extreme(name), _single(name, name, _extreme_merge(symbol)), one_of(name))
+    return aggregate(name, _bind_extreme(name), _extreme_fields(name, symbol), one_of(name))
 
 
 def _truth(name: str, function: str, symbol: str, *aliases: str) -> CatalogueEntry:

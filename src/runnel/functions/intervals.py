@@ -208,7 +208,9 @@ def _lower_make_interval(tried: bool) -> Callable[[LoweringContext, FunctionCall
         micros = f"({_clock_micros(hours, minutes, seconds)})"
         valid = f"abs({all_months}) <= {INT_MAX} AND abs({all_days}) <= {INT_MAX} AND {micros} IS NOT NULL"
         made = f"to_months(CAST({all_months} AS INTEGER)) + to_days(CAST({all_days} AS INTEGER)) + to_microseconds({micros})"
-        return _guarded(context, call.dtype, valid, f"({made})", tried or not context.ansi, "ARITHMETIC_OVERFLOW")
+        guarded = _guarded(context, call.dtype, valid, f"({made})", tried or not context.ansi, "ARITHMETIC_OVERFLOW")
+        missing = " OR ".join(f"({a}) IS NULL" for a in args)
+        return f"CASE WHEN {missing} THEN NULL ELSE {guarded} END"
 
     return lower
 

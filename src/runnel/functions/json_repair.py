@@ -39,6 +39,13 @@ _MAX_DEPTH: Final = 900
 _LONG_NUMBER: Final = 15
 
 
+def _loses_digits(number: str) -> bool:
+    """Whether a number may be read as a double and lose digits: a long one that is no 64-bit integer."""
+    if len(number) <= _LONG_NUMBER:
+        return False
+    return not number.lstrip("-").isdigit() or not -(2**63) <= int(number) < 2**63
+
+
 class Malformed(ValueError):
     """The text is not JSON, by the liberties allowed."""
 
@@ -198,7 +205,7 @@ class Reader:
             number = found.group()
             if self._may.leading_zeros:
                 number = re.sub(r"^(-?)0+(?=[0-9])", r"\1", number)
-            return f'"{number}"' if self._may.quote_long_numbers and len(number) > _LONG_NUMBER else number
+            return f'"{number}"' if self._may.quote_long_numbers and _loses_digits(number) else number
         word = _WORD.match(self.text, self.position)
         if word is not None:
             known = _LITERALS.get(word.group())

@@ -297,7 +297,12 @@ def _double(x: str) -> str:
         for w in ("Infinity", "+Infinity", "-Infinity", "+INF", "-INF")
     )
     word = f"CAST(CASE {x} {words} END AS DOUBLE)"
-    return f"CASE WHEN starts_with({x}, '\"') THEN {word} ELSE TRY_CAST({x} AS DOUBLE) END"
+    # a number that was quoted for the sake of a decimal elsewhere in the record (see `liberties_for`)
+    long = f"regexp_full_match({x}, '\"-?[0-9][0-9.eE+-]{{15,}}\"')"
+    return (
+        f"CASE WHEN NOT starts_with({x}, '\"') THEN TRY_CAST({x} AS DOUBLE) "
+        f"WHEN {long} THEN TRY_CAST(substr({x}, 2, length({x}) - 2) AS DOUBLE) ELSE {word} END"
+    )
 
 
 def _any(items: str, name: str, condition: str) -> str:

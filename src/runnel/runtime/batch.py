@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from runnel.errors import AnalysisError
 from runnel.operators.base import OperatorBatch, RunFragment
 from runnel.plan.relations import Relation
 from runnel.runtime.stages import (
@@ -76,12 +77,17 @@ class StageTools:
 def watermarks_by_stage(plan: StreamPlan, global_ms: int) -> list[int | None]:
     """The watermark of each stage's output at a global watermark: Spark's propagation through chains of operators.
 
-    While the global value is 0 every stage below a watermark node is at 0.
+    While the global value is 0 every stage below a watermark node is at 0. A watermark node above another is refused
+    once the value has left 0 (AnalysisError _LEGACY_ERROR_TEMP_3076), not before, as in Spark.
     """
     out: list[int | None] = []
     for stage in plan.stages:
         below = [w for w in (out[i] for i in inputs_of(stage)) if w is not None]
         if isinstance(stage, WatermarkStage):
+            if below and global_ms > 0:
+                raise AnalysisError(
+                    "_LEGACY_ERROR_TEMP_3076", config="spark.sql.streaming.statefulOperator.allowMultiple"
+                )
             out.append(global_ms)
         elif not below:
             out.append(None)

@@ -312,7 +312,7 @@ class MicroBatchEngine:
             batch_id=batch.id,
             batch_duration_ms=round(took_s * 1000),
             durations_ms=watch.rounded(),
-            watermark_ms=batch.watermark_ms if self._plan.watermarks else None,
+            watermark_ms=batch.watermark_ms if self._plan.watermarks and (outcome or self._executed_here) else None,
             event_time=seen,
             operators=self._operator_progress(executed=outcome is not None),
             sources=sources,
@@ -343,6 +343,10 @@ class MicroBatchEngine:
                 commit_ms=total.commit_ms if executed else 0,
                 custom=dict(done.custom),
             )
-            stores = partitions * sum(len(spec.spark_store_names) for spec in stage.operator.stores)
+            # without keys everything is in one partition
+            stores = sum(
+                len(spec.spark_store_names) * (partitions if spec.key_schema.names else 1)
+                for spec in stage.operator.stores
+            )
             found.append(OperatorProgress(stage.operator.name, metrics, partitions, stores))
         return tuple(found)
