@@ -677,6 +677,11 @@ _VALUES = {
     **_rows(
         "argument",
         {
+            "UNRECOGNIZED_STATISTIC": ("42704", "There is no statistic {stats}."),
+            "CONVERSION_INVALID_INPUT": (
+                "22018",
+                "{str} is no {fmt} text, and cannot become {targetType}. {suggestion} gives NULL instead.",
+            ),
             "INVALID_URL": ("22P02", "{url} is no URL. try_parse_url gives NULL instead."),
             "INVALID_UTF8_STRING": ("22029", "The text holds bytes that are not UTF-8: {str}."),
             "CANNOT_MODIFY_STATIC_CONFIG": (

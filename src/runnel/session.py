@@ -34,8 +34,8 @@ from runnel.execution.arrow import for_client
 from runnel.execution.connection import Engine
 from runnel.execution.prepared import PreparedFragment
 from runnel.execution.run import execute
-from runnel.functions.catalogue import lookup
-from runnel.functions.registry import BindContext
+from runnel.functions.catalogue import ENTRIES, lookup
+from runnel.functions.registry import BindContext, Refused
 from runnel.lowering.expressions import LoweringOptions
 from runnel.lowering.relations import lower
 from runnel.plan.expressions import (
@@ -56,6 +56,7 @@ from runnel.plan.relations import (
     Relation,
     StageInput,
     StreamingScan,
+    SubqueryAlias,
 )
 from runnel.plan.schema import attributes_of, schema_of
 from runnel.plan.show import explain_text
@@ -133,7 +134,8 @@ class Session:
         self.streams = StreamingQueryManager(application.running)
         self._views: dict[str, Callable[[], Relation]] = {}
         self._functions: dict[str, tuple[PythonFunction, DataType]] = {}
-        self._cache: dict[int, _CachedFrame] = {}
+        self._cache: dict[int | str, _CachedFrame] = {}
+        """Persisted frames by plan id, cached views by lower-case name."""
         self._lock = threading.RLock()
 
     # ------------------------------------------------------------------------------------------------ life, settings
@@ -337,6 +339,8 @@ class Session:
         """A view whose rows are asked for at each use (the memory sink's table)."""
         views = self.application.global_views if is_global else self._views
         with self._lock:
+            if not is_global:
+                self._cache.pop(name.lower(), None)
             if not replace_existing and name.lower() in views:
                 raise AnalysisError("TEMP_TABLE_OR_VIEW_ALREADY_EXISTS", {"relationName": f"`{name}`"})
             views[name.lower()] = relation
@@ -345,6 +349,8 @@ class Session:
         """Whether there was such a view."""
         views = self.application.global_views if is_global else self._views
         with self._lock:
+            if not is_global:
+                self._cache.pop(name.lower(), None)
             return views.pop(name.lower(), None) is not None
 
     def view_names(self) -> list[str]:
@@ -354,6 +360,17 @@ class Session:
     def function_exists(self, name: str) -> bool:
         """Whether SQL can call a function by this name: a built-in one or one that was registered."""
         return lookup(name) is not None or name in CAST_FUNCTIONS or name in self._functions
+
+    def check_function(self, name: str) -> None:
+        """Raises UNRESOLVED_ROUTINE where there is no such function."""
+        if not self.function_exists(name):
+            raise AnalysisError("UNRESOLVED_ROUTINE", {"routineName": f"`{name}`", "searchPath": SEARCH_PATH})
+
+    def function_names(self) -> list[str]:
+        """All names by which SQL can call a function, sorted."""
+        with self._lock:
+            known = (name for name, entry in ENTRIES.items() if not isinstance(entry, Refused))
+            return sorted({*known, *CAST_FUNCTIONS, *self._functions})
 
     def register_function(self, name: str, function: PythonFunction, dtype: DataType) -> None:
         with self._lock:
@@ -385,14 +402,16 @@ class Session:
         resolved = self.analyze(plan)
         if resolved.is_streaming:
             check_batch(resolved)
-        if plan.plan_id is not None:
+        key = _cache_key(plan)
+        if key is not None:
             with self._lock:
-                self._cache.setdefault(plan.plan_id, _CachedFrame(self, resolved, level))
+                self._cache.setdefault(key, _CachedFrame(self, resolved, level))
 
     def uncache(self, plan: Relation) -> None:
-        if plan.plan_id is not None:
+        key = _cache_key(plan)
+        if key is not None:
             with self._lock:
-                self._cache.pop(plan.plan_id, None)
+                self._cache.pop(key, None)
 
     def uncache_all(self) -> None:
         with self._lock:
@@ -400,7 +419,8 @@ class Session:
 
     def storage_level(self, plan: Relation) -> str | None:
         """The level that a frame is cached at, None if it is not."""
-        found = None if plan.plan_id is None else self._cache.get(plan.plan_id)
+        key = _cache_key(plan)
+        found = None if key is None else self._cache.get(key)
         return found.level if found else None
 
     def _with_cached(self, plan: Relation) -> Relation:
@@ -409,6 +429,10 @@ class Session:
             return plan
 
         def put(node: Relation) -> Relation:
+            view = _cache_key(node) if isinstance(node, NamedTable) else None
+            named = None if view is None else self._cache.get(view)
+            if isinstance(view, str) and named is not None:
+                return SubqueryAlias(child=named.relation(None), alias=view, plan_id=node.plan_id)
             found = None if node.plan_id is None else self._cache.get(node.plan_id)
             return found.relation(node.plan_id) if found else map_relations(node, put)
 
@@ -440,6 +464,13 @@ class Session:
             left_behind=self.application.temporary_folders,
         )
         return start_query(prune(resolved), spec, mode, env)
+
+
+def _cache_key(plan: Relation) -> int | str | None:
+    """What a frame is cached under: a view's name, else the plan id."""
+    if isinstance(plan, NamedTable) and len(plan.parts) == 1 and not plan.streaming:
+        return plan.parts[0].lower()
+    return plan.plan_id
 
 
 class _CachedFrame:

@@ -201,9 +201,9 @@ def _leaf_texts(values: pa.Array, dtype: DataType, zone: str) -> list[str]:
         case BooleanType():
             return ["true" if v else "false" for v in python]
         case DoubleType():
-            return [double_text(v or 0.0) for v in python]
+            return [double_text(0.0 if v is None else v) for v in python]
         case FloatType():
-            return [double_text(v or 0.0, single=True) for v in python]
+            return [double_text(0.0 if v is None else v, single=True) for v in python]
         case DecimalType():
             return [format(v or Decimal(0), "f") for v in python]
         case BinaryType():

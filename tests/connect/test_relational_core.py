@@ -183,3 +183,93 @@ def test_the_most_frequent_value(spark: Any) -> None:
     frame = spark.createDataFrame([(1,), (2,), (2,)], "v int")
     assert frame.select(F.mode("v")).first()[0] == 2
     assert frame.select(F.percent_rank().over(Window.orderBy("v"))).columns[0].startswith("PERCENT_RANK()")
+
+
+def test_described_columns(df: Any) -> None:
+    assert [tuple(r) for r in df.describe().collect()] == [
+        ("count", "3", "2", "2"),
+        ("mean", "2.0", None, "1.75"),
+        ("stddev", "1.0", None, "1.0606601717798212"),
+        ("min", "1", "a", "1.0"),
+        ("max", "3", "b", "2.5"),
+    ]
+    assert [tuple(r) for r in df.summary("50%", "count_distinct").collect()] == [
+        ("50%", "2", None, "1.0"),
+        ("count_distinct", "3", "2", "2"),
+    ]
+    with pytest.raises(PySparkException) as caught:
+        df.summary("nope").collect()
+    assert caught.value.getCondition() == "UNRECOGNIZED_STATISTIC"
+
+
+def test_quantiles_of_columns(df: Any) -> None:
+    assert df.approxQuantile(["id", "d"], [0.0, 0.5, 1.0], 0.0) == [[1.0, 2.0, 3.0], [1.0, 1.0, 2.5]]
+
+
+def test_a_star_without_some_columns(spark: Any, df: Any) -> None:
+    assert spark.sql("select * except (s, B), t.* except (id) from {t} as t", t=df).columns == [
+        "id", "d", "s", "d", "b",
+    ]  # fmt: skip
+
+
+def test_negative_zero_is_shown(spark: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    spark.createDataFrame([(-0.0,)], ["x"]).show()
+    assert "|-0.0|" in capsys.readouterr().out
+
+
+def test_cached_views(spark: Any) -> None:
+    spark.range(2).createOrReplaceTempView("kept")
+    spark.catalog.cacheTable("kept")
+    assert spark.catalog.isCached("kept")
+    assert spark.sql("select kept.id from kept").count() == 2
+    spark.range(3).createOrReplaceTempView("kept")
+    assert not spark.catalog.isCached("kept")
+    assert spark.table("kept").count() == 3
+
+
+def test_the_catalogue_of_functions(spark: Any) -> None:
+    assert [f.name for f in spark.catalog.listFunctions(pattern="uppe*")] == ["upper"]
+    assert spark.catalog.getFunction("upper").isTemporary
+    assert [c.name for c in spark.catalog.listCatalogs()] == ["spark_catalog"]
+    assert spark.catalog.getDatabase("default").catalog == "spark_catalog"
+
+
+def test_rows_are_numbered(spark: Any) -> None:
+    frame = spark.createDataFrame([("a",), ("b",)], "v string").zipWithIndex()
+    assert [tuple(r) for r in frame.collect()] == [("a", 0), ("b", 1)]
+    assert not frame.schema["index"].nullable
+
+
+_LONG = "https://me:pw@ex.com:80/a/b?a=1&b=2&b=3#frag"
+
+
+@pytest.mark.parametrize(
+    ("url", "part", "expected"),
+    [
+        (_LONG, "HOST", "ex.com"), (_LONG, "PATH", "/a/b"), (_LONG, "QUERY", "a=1&b=2&b=3"), (_LONG, "REF", "frag"),
+        (_LONG, "PROTOCOL", "https"), (_LONG, "FILE", "/a/b?a=1&b=2&b=3"), (_LONG, "AUTHORITY", "me:pw@ex.com:80"),
+        (_LONG, "USERINFO", "me:pw"), (_LONG, "nope", None), ("http://h", "PATH", ""), ("http://h", "QUERY", None),
+        ("http://[::1]:8/p", "HOST", "[::1]"), ("x", "HOST", None),
+    ],
+)  # fmt: skip
+def test_parts_of_urls(spark: Any, url: str, part: str, expected: str | None) -> None:
+    assert spark.sql("select parse_url(?, ?)", [url, part]).first()[0] == expected
+
+
+def test_what_is_no_url(spark: Any) -> None:
+    assert spark.sql("select try_parse_url('http://a b', 'HOST')").first()[0] is None
+    assert spark.sql(f"select parse_url('{_LONG}', 'QUERY', 'b')").first()[0] == "2"
+    with pytest.raises(PySparkException) as caught:
+        spark.sql("select parse_url('http://a b', 'HOST')").collect()
+    assert caught.value.getCondition() == "INVALID_URL"
+
+
+def test_text_to_bytes(spark: Any) -> None:
+    row = spark.sql(
+        "select to_binary('616'), to_binary('abc', 'utf-8'), to_binary('YWJj', 'base64'), try_to_binary('zz'), "
+        "reverse(x'0102')"
+    ).first()
+    assert tuple(row) == (b"\x06\x16", b"abc", b"abc", None, b"\x02\x01")
+    with pytest.raises(PySparkException) as caught:
+        spark.sql("select to_binary('zz')").collect()
+    assert caught.value.getCondition() == "CONVERSION_INVALID_INPUT"

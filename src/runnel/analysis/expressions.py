@@ -247,6 +247,8 @@ class Resolver:
 
     def expand(self, star: UnresolvedStar | UnresolvedRegex) -> tuple[Expression, ...]:
         """The columns that a star or a regular expression stands for."""
+        if isinstance(star, UnresolvedStar) and star.excepted:
+            return self._but(self.expand(replace(star, excepted=())), star.excepted)
         columns = self._columns_of(star.plan_id)
         if isinstance(star, UnresolvedRegex):
             flags = re.NOFLAG if self._case_sensitive else re.IGNORECASE
@@ -291,6 +293,15 @@ class Resolver:
             if visible:
                 return visible
         raise AnalysisError("CANNOT_RESOLVE_DATAFRAME_COLUMN", name="`*`")
+
+    def _but(self, columns: tuple[Expression, ...], excepted: Sequence[str]) -> tuple[Expression, ...]:
+        named = [c for c in columns if isinstance(c, Attribute | Alias)]
+        for name in excepted:
+            kept = [c for c in named if not names.same_name(c.name, name, self._case_sensitive)]
+            if len(kept) == len(named):
+                raise names.unresolved((name,), self.frame.columns)
+            named = kept
+        return tuple(named)
 
     def expand_arguments(self, args: Sequence[Expression]) -> tuple[Expression, ...]:
         """Arguments of a call with stars replaced by columns."""

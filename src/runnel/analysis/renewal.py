@@ -46,6 +46,7 @@ from runnel.plan.relations import (
     SetOperation,
     StreamingScan,
     SubqueryAlias,
+    Summary,
     TableValuedFunction,
     ToDF,
     ToSchema,
@@ -72,7 +73,7 @@ _UNRESOLVED = (
     UpdateFields,
 )
 _SURFACE = (
-    CachedRelation, Drop, DropNa, FillNa, Hint, NamedTable, ParseText, Read, Repartition, ReplaceNa, SubqueryAlias,
+    CachedRelation, Drop, DropNa, FillNa, Hint, NamedTable, ParseText, Read, Repartition, ReplaceNa, SubqueryAlias, Summary,
     TableValuedFunction, ToDF, ToSchema, Unpivot, WithColumns, WithColumnsRenamed, WithCTE,
 )  # fmt: skip
 

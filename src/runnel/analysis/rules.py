@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from pyspark.sql.types import ArrayType, DataType, IntegerType, LongType, MapType, StringType, StructField, StructType
 
-from runnel.analysis import aggregates, joins, names, surface, user_state
+from runnel.analysis import aggregates, joins, names, statistics, surface, user_state
 from runnel.analysis.context import AnalysisContext
 from runnel.analysis.expressions import Resolver
 from runnel.analysis.frames import Frame, expose, hidden_of
@@ -71,6 +71,7 @@ from runnel.plan.relations import (
     StageInput,
     StreamingScan,
     SubqueryAlias,
+    Summary,
     TableValuedFunction,
     Tail,
     ToDF,
@@ -293,6 +294,8 @@ class Analyzer:
                 return surface.unpivot(resolver, frame, node)
             case FillNa():
                 return surface.fill_na(resolver, frame, node)
+            case Summary():
+                return statistics.summary(resolver, frame, node)
             case DropNa():
                 return surface.drop_na(resolver, frame, node)
             case ReplaceNa():

@@ -40,6 +40,18 @@ _DATABASES = StructType(
         StructField("locationUri", StringType(), False),
     ]
 )
+_DEFAULT_ROW = (_DATABASE, _CATALOG, "default database", "")
+_CATALOGS = StructType([StructField("name", StringType(), False), StructField("description", StringType())])
+_FUNCTION = StructType(
+    [
+        StructField("name", StringType(), False),
+        StructField("catalog", StringType()),
+        StructField("namespace", ArrayType(StringType())),
+        StructField("description", StringType()),
+        StructField("className", StringType(), False),
+        StructField("isTemporary", BooleanType(), False),
+    ]
+)
 _COLUMN = StructType(
     [
         StructField("name", StringType(), False),
@@ -157,6 +169,26 @@ def _is_cached(service: SparkConnectService, message: catalog_pb2.IsCached) -> R
     return _value(service.session.storage_level(NamedTable(parts=_parts(message.table_name))) is not None)
 
 
+def _get_database(_service: SparkConnectService, message: catalog_pb2.GetDatabase) -> Rows:
+    only_default(message.db_name)
+    return rows_of_values(_DATABASES, [_DEFAULT_ROW])
+
+
+def _list_functions(service: SparkConnectService, message: catalog_pb2.ListFunctions) -> Rows:
+    names = [name for name in service.session.function_names() if _matches(name, message)]
+    return rows_of_values(_FUNCTION, [_function_row(name) for name in names])
+
+
+def _get_function(service: SparkConnectService, message: catalog_pb2.GetFunction) -> Rows:
+    name = _parts(message.function_name)[-1].lower()
+    service.session.check_function(name)
+    return rows_of_values(_FUNCTION, [_function_row(name)])
+
+
+def _function_row(name: str) -> tuple[Any, ...]:
+    return (name, None, None, None, "", True)
+
+
 def _function_exists(service: SparkConnectService, message: catalog_pb2.FunctionExists) -> Rows:
     name = _parts(message.function_name)[-1].lower()
     return _value(service.session.function_exists(name))
@@ -175,13 +207,19 @@ HANDLERS: dict[str, Callable[[SparkConnectService, Any], Rows]] = {
     "set_current_database": lambda service, message: only_default(message.db_name),
     "set_current_catalog": lambda service, message: only_default(message.catalog_name),
     "list_databases": lambda service, message: rows_of_values(
-        _DATABASES, [(_DATABASE, _CATALOG, "default database", "")] if _matches(_DATABASE, message) else []
+        _DATABASES, [_DEFAULT_ROW] if _matches(_DATABASE, message) else []
     ),
     "database_exists": lambda service, message: _value(message.db_name.lower() == _DATABASE),
     "table_exists": lambda service, message: _value(exists(service, _parts(message.table_name, message.db_name))),
     "list_tables": _list_tables,
     "get_table": _get_table,
     "list_columns": _list_columns,
+    "list_catalogs": lambda service, message: rows_of_values(
+        _CATALOGS, [(_CATALOG, None)] if _matches(_CATALOG, message) else []
+    ),
+    "get_database": _get_database,
+    "list_functions": _list_functions,
+    "get_function": _get_function,
     "function_exists": _function_exists,
     "drop_temp_view": _drop_view,
     "drop_global_temp_view": _drop_global_view,

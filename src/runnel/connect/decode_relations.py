@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql.connect.proto import relations_pb2 as rel
 from pyspark.sql.pandas.types import from_arrow_schema
-from pyspark.sql.types import IntegerType
+from pyspark.sql.types import DoubleType, IntegerType
 
 from runnel import sql
 from runnel.connect.arrow_values import convert_table, to_physical
@@ -25,7 +25,7 @@ from runnel.connect.decode_expressions import (
 )
 from runnel.connect.decode_types import as_struct, decode_schema_text, decode_type
 from runnel.errors import InvalidPlanError, unsupported
-from runnel.plan.expressions import Alias, Expression, Literal, UnresolvedAttribute, UnresolvedFunction
+from runnel.plan.expressions import Alias, Cast, Expression, Literal, UnresolvedAttribute, UnresolvedFunction
 from runnel.plan.relations import (
     Aggregate,
     CachedRelation,
@@ -56,6 +56,7 @@ from runnel.plan.relations import (
     SetOperation,
     Sort,
     SubqueryAlias,
+    Summary,
     TableValuedFunction,
     Tail,
     ToDF,
@@ -486,6 +487,28 @@ def _replace(ctx: DecodeContext, message: rel.NAReplace) -> Relation:
     return ReplaceNa(child=_input(ctx, message), columns=tuple(message.cols), replacements=pairs)
 
 
+def _summary(ctx: DecodeContext, message: rel.StatSummary) -> Relation:
+    given = tuple(message.statistics) or ("count", "mean", "stddev", "min", "25%", "50%", "75%", "max")
+    return Summary(child=_input(ctx, message), columns=(), statistics=given)
+
+
+def _describe(ctx: DecodeContext, message: rel.StatDescribe) -> Relation:
+    given = ("count", "mean", "stddev", "min", "max")
+    return Summary(child=_input(ctx, message), columns=tuple(message.cols), statistics=given)
+
+
+def _quantiles(ctx: DecodeContext, message: rel.StatApproxQuantile) -> Relation:
+    """One row with an array of each column's quantiles; nulls are left out, as are NaNs."""
+    fractions = UnresolvedFunction("array", tuple(Literal(p, DoubleType()) for p in message.probabilities))
+    columns = []
+    for name in message.cols:
+        number = Cast(UnresolvedAttribute(name_parts(name)), DoubleType())
+        known = UnresolvedFunction("nanvl", (number, Literal(None, DoubleType())))
+        columns.append(UnresolvedFunction("percentile_approx", (known, fractions)))
+    listed = Alias(UnresolvedFunction("array", tuple(columns)), "quantiles")
+    return Aggregate(child=_input(ctx, message), groupings=(), aggregates=(listed,))
+
+
 def _two_columns(function: str) -> Callable[[DecodeContext, Any], Relation]:
     def decode(ctx: DecodeContext, message: rel.StatCov | rel.StatCorr) -> Relation:
         if isinstance(message, rel.StatCorr) and message.HasField("method") and message.method != "pearson":
@@ -545,6 +568,9 @@ RELATIONS: dict[str, Callable[[DecodeContext, Any], Relation]] = {
     "fill_na": _fill_na,
     "drop_na": _drop_na,
     "replace": _replace,
+    "summary": _summary,
+    "describe": _describe,
+    "approx_quantile": _quantiles,
     "cov": _two_columns("covar_samp"),
     "corr": _two_columns("corr"),
 }
@@ -559,10 +585,7 @@ REFUSED_RELATIONS: dict[str, str] = {
     "common_inline_user_defined_table_function": "Use mapInPandas or explode.",
     "relation_changes": "Read the table's changes with its own format.",
     "transpose": "Use toPandas().T.",
-    "summary": "Aggregate what you need.",
-    "describe": "Aggregate what you need.",
     "crosstab": "Use groupBy(…).pivot(…).count().",
-    "approx_quantile": "Use percentile_approx in an aggregate.",
     "freq_items": "Use groupBy(…).count().",
     "sample_by": "Filter by the stratum, then sample.",
     "ml_relation": "Spark ML is not part of Runnel.",

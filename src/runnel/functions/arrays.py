@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from pyspark.sql.types import ArrayType, DataType, MapType, StringType, StructField, StructType
+from pyspark.sql.types import ArrayType, BinaryType, DataType, MapType, StringType, StructField, StructType
 
 from runnel.errors import AnalysisError
 from runnel.functions import higher_order
@@ -464,11 +464,16 @@ def _bind_reverse(context: BindContext, args: Args) -> Expression:
     t = dtype_of(args[0])
     if isinstance(t, ArrayType):
         return FunctionCall("reverse", args, t, nullable_of(args[0]))
+    if isinstance(t, BinaryType):
+        return FunctionCall("reverse", args, t, nullable_of(args[0]))
     coerced = coerce_arguments("reverse", args, (STRING,), context)
     return FunctionCall("reverse", coerced, STRING, nullable_of(coerced[0]))
 
 
 def _lower_reverse(context: LoweringContext, call: FunctionCall, args: SqlArgs) -> str:
+    if isinstance(call.dtype, BinaryType):
+        pairs = f"array_to_string(list_reverse(regexp_extract_all(hex({args[0]}), '..')), '')"
+        return f"CASE WHEN {args[0]} IS NOT NULL THEN unhex({pairs}) END"
     return f"list_reverse({args[0]})" if isinstance(call.dtype, ArrayType) else f"reverse({args[0]})"
 
 

@@ -25,6 +25,7 @@ from runnel.functions import (
     operators,
     strings,
     time_windows,
+    urls,
     windows,
 )
 from runnel.functions.registry import CatalogueEntry
@@ -49,6 +50,7 @@ FAMILIES: Final[tuple[tuple[CatalogueEntry, ...], ...]] = (
     maps_structs.FUNCTIONS,
     misc.FUNCTIONS,
     time_windows.FUNCTIONS,
+    urls.FUNCTIONS,
     windows.FUNCTIONS,
 )  # fmt: skip
 

@@ -55,7 +55,6 @@ from runnel.plan.expressions import (
     GeneratorColumn,
     Literal,
     dtype_of,
-    nullable_of,
 )
 
 Args = tuple[Expression, ...]
@@ -174,7 +173,7 @@ def _bind_to_json(context: BindContext, args: Args) -> Expression:
     given = options_of(args, 1)
     if json_options(given).pretty:
         raise unsupported("to_json with the option pretty", "Format the text where it is shown.")
-    return FunctionCall("to_json", (args[0], literal_options(given)), STRING, nullable_of(args[0]))
+    return FunctionCall("to_json", (args[0], literal_options(given)), STRING, True)
 
 
 def _lower_to_json(context: LoweringContext, call: FunctionCall, args: tuple[str, ...]) -> str:

@@ -177,7 +177,7 @@ def _map_part(part: str) -> Callable[[tuple[DataType, ...]], DataType]:
         source = types[0]
         assert isinstance(source, MapType)
         if part == "key":
-            return ArrayType(source.keyType, False)
+            return ArrayType(source.keyType, True)  # so Spark reports it, although no key is null
         return ArrayType(source.valueType, source.valueContainsNull)
 
     return result

@@ -49,6 +49,7 @@ _BITMAP: Final = "Runnel keeps no bitmaps in Spark's binary format"
 FUNCTIONS: Final[tuple[CatalogueEntry, ...]] = (
     _nullary("uuid", STRING, "CAST(uuid() AS VARCHAR)"),
     _nullary("monotonically_increasing_id", LONG, "(row_number() OVER () - 1)"),
+    _nullary("distributed_sequence_id", LONG, "(row_number() OVER () - 1)"),
     _nullary("spark_partition_id", INT, "CAST(0 AS INTEGER)"),
     ScalarFunction("typeof", _bind_typeof),
     _constant("version", lambda: _VERSION),

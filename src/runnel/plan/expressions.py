@@ -51,10 +51,11 @@ class UnresolvedAttribute(Expression):
 
 @dataclass(frozen=True, slots=True)
 class UnresolvedStar(Expression):
-    """`*` or `target.*`, where the target is a relation alias or a struct column."""
+    """`*` or `target.*`, where the target is a relation alias or a struct column; without the columns `excepted`."""
 
     target: tuple[str, ...] = ()
     plan_id: int | None = None
+    excepted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

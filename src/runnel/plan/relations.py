@@ -543,6 +543,14 @@ class FillNa(Unary):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Summary(Unary):
+    """`describe`, `summary`: a row for each statistic. No `columns` means all that are numbers or strings."""
+
+    columns: tuple[str, ...]
+    statistics: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DropNa(Unary):
     columns: tuple[str, ...]
     min_non_nulls: int | None = None

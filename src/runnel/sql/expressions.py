@@ -337,8 +337,12 @@ class ExpressionParser(CallParser):
         return UnresolvedAttribute(parts)
 
     def _star(self, target: tuple[str, ...]) -> Expression:
-        if self.key in ("EXCEPT", "REPLACE") and self.next_key == "(":
-            raise unsupported(f"* {self.key} (…) in a select list", "Use drop(…) or name the columns.")
+        if self.at("EXCEPT", "("):
+            self.advance()
+            excepted = self.enclosed(self.name)
+            return UnresolvedStar(target, excepted=tuple(excepted))
+        if self.at("REPLACE", "("):
+            raise unsupported("* REPLACE (…) in a select list", "Use withColumn(…) or name the columns.")
         return UnresolvedStar(target)
 
     def _positional_parameter(self) -> Expression:
