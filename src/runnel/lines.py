@@ -62,6 +62,11 @@ class FileStream:
         self.report: Callable[[Exception], object] | None = None
         self.schema = pa.schema([*schema, *(pa.field(c.name, c.dtype) for c in constants)])
 
+    def point_at(self, other: FileStream) -> None:
+        """Makes this the stream of another's files, which has the same columns."""
+        self.paths = other.paths
+        self._constants = other._constants
+
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         return self.reader().__arrow_c_stream__(requested_schema)
 

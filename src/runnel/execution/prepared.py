@@ -49,12 +49,16 @@ class PreparedFragment:
     The statement for large ones, and the other way round, is prepared when it is first needed.
     """
 
-    def __init__(self, engine: Engine, fragment: Fragment) -> None:
-        """Registers, prepares. Errors: RunnelError if DuckDB refuses the statement (a bug in its lowering)."""
+    def __init__(self, engine: Engine, fragment: Fragment, *, parallel: bool | None = None) -> None:
+        """Registers, prepares. Errors: RunnelError if DuckDB refuses the statement (a bug in its lowering).
+
+        parallel: whether a statement without stage inputs uses all threads (it does unless told otherwise).
+        """
         self.fragment = fragment
         self._engine = engine
         self._statements: dict[bool, _Statement] = {}
-        self._statement(parallel=not fragment.inputs)
+        self._always_parallel = not fragment.inputs if parallel is None else parallel
+        self._statement(parallel=self._always_parallel)
 
     def _statement(self, *, parallel: bool) -> _Statement:
         parallel = parallel or self._engine.threads == 1
@@ -71,7 +75,7 @@ class PreparedFragment:
         Returns the rows in the fragment's schema: Spark's names (which may repeat) and physical types, not in any order
         but a Sort's. Errors: RunnelError.
         """
-        large = not self.fragment.inputs or any(table.num_rows >= PARALLEL_ROWS for table in inputs)
+        large = self._always_parallel or any(table.num_rows >= PARALLEL_ROWS for table in inputs)
         return self._statement(parallel=large).run(inputs, parameters)
 
     def interrupt(self) -> None:

@@ -23,13 +23,12 @@ from runnel.clock import Clock
 from runnel.config import SessionConf
 from runnel.errors import error
 from runnel.execution.connection import Engine
-from runnel.execution.prepared import PreparedFragment, run_once
-from runnel.execution.run import with_native_scans
+from runnel.execution.file_reader import FileReader
+from runnel.execution.prepared import PreparedFragment
 from runnel.files import list_names, uri_to_path
 from runnel.lowering.datatypes import arrow_schema
 from runnel.lowering.expressions import LoweringOptions
 from runnel.lowering.fragment import Fragment
-from runnel.lowering.relations import lower
 from runnel.lowering.scan_columns import METADATA_COLUMN, METADATA_TYPE
 from runnel.operators.base import RunFragment
 from runnel.plan.relations import FileScan, Relation
@@ -207,6 +206,7 @@ class _QueryRun:
         self._env = env
         self._sources: tuple[Source, ...] = ()
         self._statements: list[PreparedFragment] = []
+        self._readers: dict[int, FileReader] = {}
         self.checkpoint = QueryCheckpoint(
             checkpoint_at.path,
             conf.all(),
@@ -301,15 +301,19 @@ class _QueryRun:
         wanted = dataclasses.replace(
             found, attributes=tuple(every[c] for c in columns), metadata_column=hidden in columns
         )
-        return with_native_scans(
-            wanted, self._lowering, lambda options: run_once(self._env.engine, lower(wanted, options))
-        )
+        reader = self._readers.get(source)
+        if reader is None:
+            reader = self._readers[source] = FileReader(self._env.engine, self._lowering)
+        return reader.read(wanted)
 
     # ---- from any thread
 
+    def _held(self) -> list[PreparedFragment | FileReader]:
+        return [*self._statements, *self._readers.values()]
+
     def interrupt(self) -> None:
-        for statement in self._statements:
-            statement.interrupt()
+        for held in self._held():
+            held.interrupt()
 
     def explain(self, extended: bool) -> str:
         """The stages in order, and with `extended` the plan and the statements."""
@@ -326,8 +330,8 @@ class _QueryRun:
         for source in self._sources:
             source.stop()
         self._sink.stop()
-        for statement in self._statements:
-            statement.close()
+        for held in self._held():
+            held.close()
         keep = failure is not None and not self._env.conf.flag(_S + "forceDeleteTempCheckpointLocation")
         if self._is_temporary and not keep:
             self.checkpoint.close(delete=True)

@@ -42,7 +42,7 @@ class ConsoleSink:
         )
         sys.stdout.write(f"{_RULE}\nBatch: {batch_id}\n{_RULE}\n{text}\n")
         sys.stdout.flush()
-        return table.num_rows
+        return rows.num_rows
 
     def stop(self) -> None:
         """Nothing is held."""

@@ -52,7 +52,7 @@ class MemorySink:
             elif table.num_rows:
                 self._tables.append(table)
             self._latest = batch_id
-        return table.num_rows
+        return rows.num_rows
 
     def stop(self) -> None:
         """The view stays, with what it holds."""
