@@ -21,6 +21,7 @@ from runnel.errors import RunnelError
 from runnel.execution.connection import Engine
 from runnel.execution.python_groups import PythonGroups
 from runnel.lowering.expressions import LoweringOptions
+from runnel.operators import sequences, state_variables
 from runnel.operators.base import OperatorPlan
 from runnel.operators.registry import plan_operator
 from runnel.plan.expressions import Attribute, PythonFunction, new_expr_id
@@ -256,12 +257,25 @@ rows_strategy = st.lists(
     st.lists(st.tuples(rows_strategy, st.integers(0, 4)), min_size=1, max_size=7),
     st.sampled_from([("none", None), ("eventtime", None), ("processingtime", None), ("processingtime", 2500)]),
     st.sets(st.integers(1, 6)),
+    st.booleans(),
 )
 def test_as_with_dictionaries(
     engine: Engine,
     batches: list[tuple[list[Given], int]],
     kind: tuple[str, int | None],
     restarts: set[int],
+    tight: bool,
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        if tight:  # little is read ahead, maps are read key by key, holes are filled at once
+            patch.setattr(state_variables, "_WHOLE_MAP", 1)
+            patch.setattr(state_variables, "_READ_AHEAD", 2)
+            patch.setattr(sequences, "_SLACK", -1)
+        _compare(engine, batches, kind, restarts)
+
+
+def _compare(
+    engine: Engine, batches: list[tuple[list[Given], int]], kind: tuple[str, int | None], restarts: set[int]
 ) -> None:
     mode, ttl_ms = kind
     world = World(ttl_ms)
