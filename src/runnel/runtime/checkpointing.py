@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +65,7 @@ class QueryCheckpoint:
         self._may_be_added: set[tuple[int, str]] = set()
         self._commit_ms: dict[int, float] = {}
         self._stages: tuple[OperatorStage, ...] = ()
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="runnel-checkpoint")
 
     # ---- opening
 
@@ -141,6 +143,14 @@ class QueryCheckpoint:
         return Recovered(committed, pending, recovery.watermark_ms)
 
     # ---- the logs
+
+    def begin_offsets(self, batch: Batch) -> Future[None]:
+        """Starts the write-ahead step on the checkpoint's own thread: the disk works while the batch is computed."""
+        return self._writer.submit(self.write_offsets, batch)
+
+    def begin_state(self, version: int) -> Future[None]:
+        """Starts `commit_state` on the checkpoint's own thread; the operators rest until it is done."""
+        return self._writer.submit(self.commit_state, version)
 
     def write_offsets(self, batch: Batch) -> None:
         """The write-ahead step; durable when it returns. Also drops log entries that nobody can need again."""
@@ -255,6 +265,7 @@ class QueryCheckpoint:
 
     def close(self, *, delete: bool = False) -> None:
         """Lets go of everything. `delete` removes the folder: a temporary checkpoint."""
+        self._writer.shutdown()
         for stores in self._stores.values():
             for bound in stores.values():
                 bound.close()

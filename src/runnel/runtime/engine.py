@@ -4,10 +4,12 @@ One trigger, in Spark's order (`MicroBatchExecution`):
 
 1. ask each source for its latest offset, within its rate limits;
 2. decide whether to run: new data, or a stateful operator that wants a batch at the watermark that has moved since;
-3. write `offsets/N`, durably, before any data is touched; tell the sources that batch N-1 is done for good;
-4. read (start, end] of each source, run the stages; operators stage their state as version N+1;
-5. hand the rows to the sink with batch id N;
-6. make the state of version N+1 durable; advance the watermark; write `commits/N`; publish progress.
+3. write `offsets/N` while reading (start, end] of each source and running the stages; operators stage their state as
+   version N+1. Nothing leaves the process before the offsets are durable;
+4. tell the sources that batch N-1 is done for good;
+5. hand the rows to the sink with batch id N, while the state of version N+1 is made durable: without a commit it is
+   replaced when N is run again;
+6. advance the watermark; write `commits/N`; publish progress.
 
 A failure anywhere ends the query; what was staged is dropped with it, and the next start reruns N with what `offsets/N`
 says.
@@ -240,21 +242,24 @@ class MicroBatchEngine:
 
     def _execute(self, batch: Batch, watch: Stopwatch) -> tuple[BatchOutcome, int | None]:
         checkpoint = self._checkpoint
+        logged = None if batch.is_rerun else checkpoint.begin_offsets(batch)
+        with watch.time("addBatch"):
+            outcome = self._runner.run(batch, watch)
         with watch.time("walCommit"):
-            if not batch.is_rerun:
-                checkpoint.write_offsets(batch)
+            if logged is not None:
+                logged.result()
             if self._last is not None:
                 for source, end in zip(self._sources, self._last.ends, strict=True):
                     if end is not None:
                         source.commit(end)
+        stored = checkpoint.begin_state(batch.id + 1)
         with watch.time("addBatch"):
-            outcome = self._runner.run(batch, watch)
             rows = BatchRows(self._plan.schema, lambda: outcome.table)
             output_rows = self._sink.add_batch(batch.id, rows)
         watch.ms["addBatch"] -= watch.ms.get("getBatch", 0.0)
         watch.ms["queryPlanning"] = 0.0  # statements are prepared once, when the query starts
         with watch.time("commitOffsets"):
-            checkpoint.commit_state(batch.id + 1)
+            stored.result()
             watermark = self._tracker.advance(outcome.event_times)
             checkpoint.write_commit(batch.id, watermark)
         return outcome, output_rows
