@@ -273,3 +273,14 @@ def test_text_to_bytes(spark: Any) -> None:
     with pytest.raises(PySparkException) as caught:
         spark.sql("select to_binary('zz')").collect()
     assert caught.value.getCondition() == "CONVERSION_INVALID_INPUT"
+
+
+def test_the_file_of_a_row(spark: Any, tmp_path: Any) -> None:
+    (tmp_path / "a b.json").write_text('{"v": 1}\n')
+    frame = spark.read.json(str(tmp_path))
+    row = frame.select("_metadata.file_path", F.input_file_name()).first()
+    assert row["file_path"].startswith("file:/") and not row["file_path"].startswith("file://")
+    assert row["file_path"].endswith("/a%20b.json")
+    assert row["input_file_name()"] == row["file_path"].replace("file:/", "file:///", 1)
+    assert frame.groupBy(F.input_file_name().alias("f")).count().count() == 1
+    assert spark.range(1).select(F.input_file_name()).first()[0] == ""

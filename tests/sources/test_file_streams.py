@@ -182,7 +182,7 @@ def test_paths_of_all_kinds_and_metadata(spark: Any, tmp_path: Path, folder: str
     rows = batches(frame.select("a", *(f"_metadata.{c}" for c in columns), "_metadata.file_modification_time"))
     ((a, uri, name, size, start, length, modified),) = rows[0]
     assert (a, name, size, start, length) == (1, "a%20b%2520.json", 8, 0, 8)
-    assert uri == path.as_uri() or "ü" in uri
+    assert uri == path.as_uri().replace("file:///", "file:/", 1) or "ü" in uri
     assert modified.timestamp() == START_S
 
 

@@ -12,7 +12,7 @@ from pyspark.sql.types import BooleanType, ByteType, DataType, IntegerType, Long
 from runnel.analysis import names
 from runnel.analysis.coercion import boolean_condition, cast
 from runnel.analysis.context import SEARCH_PATH, AnalysisContext
-from runnel.analysis.frames import Frame, can_expose, frames_with_plan_id, hidden_of
+from runnel.analysis.frames import METADATA_COLUMN, Frame, can_expose, frames_with_plan_id, hidden_of
 from runnel.analysis.naming import CAST_FUNCTIONS, Describe, column_name
 from runnel.errors import AnalysisError, unsupported
 from runnel.functions.catalogue import lookup
@@ -420,6 +420,8 @@ class Resolver:
                 argument_names = tuple(a.name if isinstance(a, UnresolvedNamedArgument) else None for a in args)
                 resolved = tuple(self.resolve(a) for a in args)
                 return PythonUDF(user[0], resolved, user[1], True, argument_names)
+        if call.name == "input_file_name" and not args:
+            return self._input_file_name()
         if call.name in ("grouping", "grouping_id") and entry is None:
             dtype: DataType = ByteType() if call.name == "grouping" else LongType()
             return FunctionCall(call.name, tuple(self.resolve(a) for a in args), dtype, False)
@@ -461,6 +463,17 @@ class Resolver:
         if isinstance(entry, GeneratorFunction):
             return replace(entry.bind(self.context.bind, bound), name=entry.name)
         return entry.bind(self.context.bind, bound)
+
+    def _input_file_name(self) -> Expression:
+        """The URI of the row's file, with three slashes where `_metadata.file_path` has one; empty for other rows."""
+        try:
+            path = self.resolve(UnresolvedAttribute((METADATA_COLUMN, "file_path")))
+        except AnalysisError as error:
+            if not error.condition.startswith("UNRESOLVED_COLUMN"):
+                raise
+            return Literal("", StringType())
+        start = Literal(len("file:") + 1, IntegerType())
+        return self.call("concat", Literal("file://", StringType()), self.call("substring", path, start))
 
     def _aggregate(
         self, call: UnresolvedFunction, entry: AggregateFunction, args: tuple[Expression, ...]

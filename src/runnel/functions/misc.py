@@ -53,12 +53,13 @@ FUNCTIONS: Final[tuple[CatalogueEntry, ...]] = (
     _nullary("spark_partition_id", INT, "CAST(0 AS INTEGER)"),
     ScalarFunction("typeof", _bind_typeof),
     _constant("version", lambda: _VERSION),
+    _constant("input_file_name", str),  # of a row that is from no file; analysis knows the others
     _constant("current_user", getpass.getuser, ("user", "session_user")),
     _constant("current_database", lambda: "default", ("current_schema",)),
     _constant("current_catalog", lambda: "spark_catalog"),
     *_refused(
-        "Runnel does not track which file a row came from in expressions; use the _metadata.file_path column",
-        "input_file_name", "input_file_block_start", "input_file_block_length",
+        "Runnel reads whole files; _metadata.file_path says which one a row is from",
+        "input_file_block_start", "input_file_block_length",
     ),
     *_refused(_BITMAP, "bitmap_bit_position", "bitmap_bucket_number", "bitmap_count"),
 

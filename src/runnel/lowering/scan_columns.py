@@ -128,7 +128,7 @@ def _metadata(path: str) -> dict[str, Any]:
     except FileNotFoundError as missing:
         raise RunnelError("FAILED_READ_FILE.FILE_NOT_EXIST", {"path": path_to_uri(path)}) from missing
     return {
-        "file_path": path_to_uri(path),
+        "file_path": "file:" + path_to_uri(path).removeprefix("file://"),  # Hadoop's form of a path
         "file_name": path_to_uri(os.path.abspath(path)).rsplit("/", 1)[-1],  # noqa: PTH100
         "file_size": status.st_size,
         "file_block_start": 0,

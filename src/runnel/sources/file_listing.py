@@ -277,7 +277,7 @@ def _unescaped(pattern: str) -> str:
 
 def path_not_found(path: str) -> AnalysisError:
     """The error of a path that is not there."""
-    return AnalysisError("PATH_NOT_FOUND", {"path": path_to_uri(path)})
+    return AnalysisError("PATH_NOT_FOUND", {"path": "file:" + path_to_uri(path).removeprefix("file://")})
 
 
 def _instant(text: str | None) -> int | None:
