@@ -91,16 +91,17 @@ def run_program(job: str, arguments: tuple[str, ...], prepare: Callable[[], None
     """Runs a script as `python job` would, after `prepare`; the exit code.
 
     An uncaught error prints the traceback from the program's own first line on. Ctrl-C while it waits for its queries
-    ends with one line and code 130. SIGTERM ends it with code 143. In every case queries are stopped in order.
+    ends with one line and code 130, a second one at once. SIGTERM ends it with code 143. Queries are stopped in order.
     """
     path = str(Path(job).resolve())
     sys.argv = [job, *arguments]
     sys.path[0:0] = [str(Path(path).parent)]
-    previous = _on_sigterm(_terminate)
+    previous = _handle(signal.SIGTERM, _terminate)
     try:
         prepare()
         runpy.run_path(path, run_name="__main__")
     except KeyboardInterrupt as interrupt:
+        _handle(signal.SIGINT, _leave)
         if not _waits_for_a_query(interrupt.__traceback__):
             _print_program_traceback(interrupt, path)
         click.echo("Interrupted: streaming queries are being stopped.", err=True)
@@ -111,14 +112,11 @@ def run_program(job: str, arguments: tuple[str, ...], prepare: Callable[[], None
         _print_program_traceback(problem, path)
         return 1
     finally:
-        _on_sigterm(signal.SIG_IGN)
-        try:
-            _stop_sessions()
-        except KeyboardInterrupt:
-            click.echo("Interrupted again: a query that did not stop is left behind.", err=True)
-            sys.stdout.flush()
-            os._exit(_INTERRUPTED)
-        _on_sigterm(previous)
+        _handle(signal.SIGTERM, signal.SIG_IGN)
+        interrupted = _handle(signal.SIGINT, _leave)
+        _stop_sessions()
+        _handle(signal.SIGINT, interrupted)
+        _handle(signal.SIGTERM, previous)
     return 0
 
 
@@ -132,9 +130,17 @@ def _terminate(_number: int, _frame: FrameType | None) -> None:
     raise Terminated
 
 
-def _on_sigterm(handler: Any) -> Any:
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    """Ctrl-C while queries are being stopped: ends the process, whatever a query's thread is doing."""
+    sys.stdout.flush()
+    os.write(2, b"Interrupted again: a query that did not stop is left behind.\n")
+    os._exit(_INTERRUPTED)
+
+
+def _handle(number: signal.Signals, handler: Any) -> Any:
+    """Sets a signal's handler; the one before."""
     try:
-        return signal.signal(signal.SIGTERM, handler)
+        return signal.signal(number, handler)
     except ValueError:  # not the main thread: whoever runs us there handles signals
         return signal.SIG_DFL
 

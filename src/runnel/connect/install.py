@@ -11,6 +11,7 @@ import importlib
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -33,6 +34,8 @@ def import_client() -> None:
     guard = main is not None and not hasattr(main, "__file__") and not hasattr(sys, "ps1")
     if guard:
         main.__file__ = "<string>"  # type: ignore[union-attr]
+    # The client says so of every plain Python function with ordinary type hints, which are nobody's mistake.
+    warnings.filterwarnings("ignore", "Cannot infer the eval type from type hints", UserWarning)
     try:
         importlib.import_module("pyspark.sql.connect.session")
     finally:
@@ -65,8 +68,21 @@ def install(conf: Mapping[str, str] | None = None) -> None:
             builder.create = _in_process(builder.create, _create)
             builder.enableHiveSupport = _enable_hive
         builders[1].master = _master
-        atexit.register(stop_all)
+        _at_exit(stop_all)
         _installed = True
+
+
+def _at_exit(work: Callable[[], None]) -> None:
+    """Calls `work` when the main thread ends, while thread pools still take work.
+
+    Python closes those of `concurrent.futures` before it calls what `atexit` holds, and a query that is running then
+    would fail. The hook that they use themselves runs the last registered first.
+    """
+    importlib.import_module("concurrent.futures.thread")
+    early: Callable[[Callable[[], None]], object] | None = getattr(threading, "_register_atexit", None)
+    if early is not None:
+        early(work)
+    atexit.register(work)
 
 
 def spark_session_class() -> Any:
