@@ -284,3 +284,14 @@ def test_the_file_of_a_row(spark: Any, tmp_path: Any) -> None:
     assert row["input_file_name()"] == row["file_path"].replace("file:/", "file:///", 1)
     assert frame.groupBy(F.input_file_name().alias("f")).count().count() == 1
     assert spark.range(1).select(F.input_file_name()).first()[0] == ""
+
+
+@pytest.mark.parametrize("name", ["sin", "cos", "tan", "cot", "cosh", "sinh", "tanh", "sec", "csc"])
+def test_null_has_no_angle(spark: Any, name: str) -> None:
+    frame = spark.createDataFrame([(float("nan"),), (None,)], "v double")
+    values = [row[0] for row in frame.select(F.call_function(name, "v")).collect()]
+    assert values[0] != values[0] and values[1] is None
+
+
+def test_the_name_of_the_most_frequent_value(df: Any) -> None:
+    assert df.select(F.mode("id")).columns == ["mode(id)"]

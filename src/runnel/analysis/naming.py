@@ -323,6 +323,8 @@ def _special(name: str, args: tuple[str, ...]) -> str | None:
             return f"{name}({', '.join(args)}, lambdafunction(namedlambdavariable(), namedlambdavariable()))"
         case "assert_true", (condition,):
             return f"assert_true({condition}, '{condition}' is not true!)"
+        case "mode", (child, "false"):
+            return f"mode({child})"
         case "nth_value", (child, offset, "false"):
             return f"nth_value({child}, {offset})"
         case "trim" | "ltrim" | "rtrim", (chars, child):

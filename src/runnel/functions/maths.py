@@ -367,10 +367,14 @@ FUNCTIONS: Final[tuple[CatalogueEntry, ...]] = (
     _two("pow", "power({0}, {1})", "power"),
     _two("hypot", "sqrt({0} * {0} + {1} * {1})"),
     _two("atan2", "atan2({0}, {1})"),
-    _double("sin", "CASE WHEN isfinite({0}) THEN sin({0}) ELSE 'nan'::DOUBLE END"),
-    _double("cos", "CASE WHEN isfinite({0}) THEN cos({0}) ELSE 'nan'::DOUBLE END"),
-    _double("tan", "CASE WHEN isfinite({0}) THEN tan({0}) ELSE 'nan'::DOUBLE END"),
-    _double("cot", "CASE WHEN {0} = 0 THEN 'inf'::DOUBLE WHEN isfinite({0}) THEN 1 / tan({0}) ELSE 'nan'::DOUBLE END"),
+    _double("sin", "CASE WHEN isfinite({0}) THEN sin({0}) WHEN {0} IS NOT NULL THEN 'nan'::DOUBLE END"),
+    _double("cos", "CASE WHEN isfinite({0}) THEN cos({0}) WHEN {0} IS NOT NULL THEN 'nan'::DOUBLE END"),
+    _double("tan", "CASE WHEN isfinite({0}) THEN tan({0}) WHEN {0} IS NOT NULL THEN 'nan'::DOUBLE END"),
+    _double(
+        "cot",
+        "CASE WHEN {0} = 0 THEN 'inf'::DOUBLE "
+        "WHEN isfinite({0}) THEN 1 / tan({0}) WHEN {0} IS NOT NULL THEN 'nan'::DOUBLE END",
+    ),
     _double("sec", "(1 / cos({0}))"),
     _double("csc", "(1 / sin({0}))"),
     _double("asin", "CASE WHEN abs({0}) <= 1 THEN asin({0}) WHEN {0} IS NOT NULL THEN 'nan'::DOUBLE END"),
