@@ -96,7 +96,7 @@ def run_program(job: str, arguments: tuple[str, ...], prepare: Callable[[], None
     path = str(Path(job).resolve())
     sys.argv = [job, *arguments]
     sys.path[0:0] = [str(Path(path).parent)]
-    previous = _handle(signal.SIGTERM, _terminate)
+    usual, previous = signal.getsignal(signal.SIGINT), _handle(signal.SIGTERM, _terminate)
     try:
         prepare()
         runpy.run_path(path, run_name="__main__")
@@ -113,9 +113,9 @@ def run_program(job: str, arguments: tuple[str, ...], prepare: Callable[[], None
         return 1
     finally:
         _handle(signal.SIGTERM, signal.SIG_IGN)
-        interrupted = _handle(signal.SIGINT, _leave)
+        _handle(signal.SIGINT, _leave)
         _stop_sessions()
-        _handle(signal.SIGINT, interrupted)
+        _handle(signal.SIGINT, usual)
         _handle(signal.SIGTERM, previous)
     return 0
 
