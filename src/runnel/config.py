@@ -350,6 +350,4 @@ def _check_time_zone(name: str, value: str) -> None:
     try:
         ZoneInfo(value)
     except (ZoneInfoNotFoundError, ValueError, OSError) as bad:
-        raise IllegalArgumentError(
-            "INVALID_CONF_VALUE.TIME_ZONE", {"confName": name, "confValue": value}
-        ) from bad
+        raise IllegalArgumentError("INVALID_CONF_VALUE.TIME_ZONE", {"confName": name, "confValue": value}) from bad

@@ -88,7 +88,9 @@ class FileStream:
                     log.warning("the rest of %s is passed over, since it cannot be read: %s", path, failure)
                     continue
                 reason = f"{failure}. Repair or remove it, or set spark.sql.files.ignoreCorruptFiles."
-                self._fail(RunnelError("FAILED_READ_FILE.NO_HINT", {"path": path_to_uri(path), "reason": reason}), failure)
+                self._fail(
+                    RunnelError("FAILED_READ_FILE.NO_HINT", {"path": path_to_uri(path), "reason": reason}), failure
+                )
             except Exception as failure:
                 self._fail(failure, failure.__cause__)
 

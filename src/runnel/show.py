@@ -170,7 +170,9 @@ def value_texts(values: pa.Array | pa.ChunkedArray, dtype: DataType, zone: str) 
         case MapType(keyType=key, valueType=value):
             pairs = [
                 f"{k} -> {v}"
-                for k, v in zip(value_texts(values.keys, key, zone), value_texts(values.items, value, zone), strict=True)
+                for k, v in zip(
+                    value_texts(values.keys, key, zone), value_texts(values.items, value, zone), strict=True
+                )
             ]
             texts = ["{" + ", ".join(pairs[a:b]) + "}" for a, b in _spans(values)]
         case _:
@@ -389,5 +391,3 @@ def _inside(dtype: DataType, prefix: str, depth: int, lines: list[str]) -> None:
             _inside(value, prefix + "    |", depth - 1, lines)
         case _:
             return
-
-

@@ -62,7 +62,11 @@ class FakeSession:
         self.stopped = False
         self.default_parallelism = 2
         self.application = SimpleNamespace(
-            id="local-1", master="local[2]", start_time_ms=7, close=lambda: None, clock=SimpleNamespace(now_ms=lambda: 0)
+            id="local-1",
+            master="local[2]",
+            start_time_ms=7,
+            close=lambda: None,
+            clock=SimpleNamespace(now_ms=lambda: 0),
         )
 
     def clone(self) -> FakeSession:
@@ -88,7 +92,9 @@ class FakeSession:
             rows = pa.table({"id": pa.array(range(leaf.start, leaf.end, leaf.step), pa.int64())})
             leaf = LocalData(table=rows, schema=schema)
         if not isinstance(leaf, LocalData):
-            leaf = LocalData(table=pa.table({"x": pa.array([], pa.string())}), schema=StructType().add("x", StringType()))
+            leaf = LocalData(
+                table=pa.table({"x": pa.array([], pa.string())}), schema=StructType().add("x", StringType())
+            )
         table = leaf.table
         if isinstance(plan, Limit):
             table = table.slice(0, plan.count)

@@ -451,5 +451,3 @@ def test_columns_of_no_type_and_of_the_same_name() -> None:
     wire = convert_table(table, schema, lambda array, dtype: to_wire(array, dtype, "UTC"))
     assert wire.column_names == ["a", "a"]
     assert wire.schema.types == [pa.null(), pa.int32()]
-
-

@@ -88,9 +88,7 @@ def _node_resolved(node: Relation) -> bool:
         case LocalData() | FileScan() | StreamingScan():
             if not node.attributes and node.schema.fields:
                 return False
-        case (
-            Range() | SetOperation() | MapPartitions() | GroupMap() | FlatMapGroupsWithState() | TransformWithState()
-        ):
+        case Range() | SetOperation() | MapPartitions() | GroupMap() | FlatMapGroupsWithState() | TransformWithState():
             if not node.attributes:
                 return False
         case WithWatermark(attribute=None) | Deduplicate(keys=()):

@@ -60,7 +60,11 @@ def _check_type(attribute: Attribute) -> None:
     dtype = attribute.dtype
     if isinstance(dtype, TimestampType):
         return
-    if isinstance(dtype, StructType) and is_window_struct(dtype) and isinstance(dtype.fields[1].dataType, TimestampType):
+    if (
+        isinstance(dtype, StructType)
+        and is_window_struct(dtype)
+        and isinstance(dtype.fields[1].dataType, TimestampType)
+    ):
         return
     raise AnalysisError(
         "EVENT_TIME_IS_NOT_ON_TIMESTAMP_TYPE",

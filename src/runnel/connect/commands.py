@@ -63,9 +63,7 @@ def _create_view(
     service: SparkConnectService, message: commands_pb2.CreateDataFrameViewCommand, _operation: Operation
 ) -> Responses:
     plan = _decode(service, message.input)
-    service.session.create_view(
-        message.name, plan, replace_existing=message.replace, is_global=message.is_global
-    )
+    service.session.create_view(message.name, plan, replace_existing=message.replace, is_global=message.is_global)
     yield from ()
 
 

@@ -11,7 +11,9 @@ class SparkContext:
     RDDs are refused there by name.
     """
 
-    def __new__(cls, master: str | None = None, appName: str | None = None, *_: Any, conf: Any = None, **__: Any) -> Any:
+    def __new__(
+        cls, master: str | None = None, appName: str | None = None, *_: Any, conf: Any = None, **__: Any
+    ) -> Any:
         from pyspark.sql import SparkSession
 
         builder: Any = SparkSession.builder

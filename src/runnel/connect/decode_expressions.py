@@ -169,9 +169,7 @@ def decode_literal(message: Proto.Literal) -> Literal:
             if declared is None and message.struct.HasField("struct_type"):
                 declared = decode_type(message.struct.struct_type)
             if declared is None:
-                declared = StructType(
-                    [StructField(f"col{i + 1}", e.dtype, e.nullable) for i, e in enumerate(elements)]
-                )
+                declared = StructType([StructField(f"col{i + 1}", e.dtype, e.nullable) for i, e in enumerate(elements)])
             return Literal(tuple(e.value for e in elements), declared)
         case _:
             raise unsupported(f"The Spark Connect literal {kind}")

@@ -202,9 +202,7 @@ def _filter(ctx: DecodeContext, message: rel.Filter) -> Relation:
 
 
 def _with_columns(ctx: DecodeContext, message: rel.WithColumns) -> Relation:
-    return WithColumns(
-        child=_input(ctx, message), columns=tuple(decode_alias(ctx, alias) for alias in message.aliases)
-    )
+    return WithColumns(child=_input(ctx, message), columns=tuple(decode_alias(ctx, alias) for alias in message.aliases))
 
 
 def _with_columns_renamed(ctx: DecodeContext, message: rel.WithColumnsRenamed) -> Relation:
@@ -215,9 +213,7 @@ def _with_columns_renamed(ctx: DecodeContext, message: rel.WithColumnsRenamed) -
 
 
 def _drop(ctx: DecodeContext, message: rel.Drop) -> Relation:
-    return Drop(
-        child=_input(ctx, message), columns=decode_all(ctx, message.columns), names=tuple(message.column_names)
-    )
+    return Drop(child=_input(ctx, message), columns=decode_all(ctx, message.columns), names=tuple(message.column_names))
 
 
 def _to_df(ctx: DecodeContext, message: rel.ToDF) -> Relation:
@@ -523,8 +519,6 @@ def _two_columns(function: str) -> Callable[[DecodeContext, Any], Relation]:
         return Aggregate(child=_input(ctx, message), groupings=(), aggregates=(call,))
 
     return decode
-
-
 
 
 RELATIONS: dict[str, Callable[[DecodeContext, Any], Relation]] = {

@@ -33,9 +33,7 @@ def encode_type(dtype: DataType) -> types_pb2.DataType:
     return message
 
 
-def encode_rows(
-    table: pa.Table, schema: StructType, zone: str
-) -> Iterator[base_pb2.ExecutePlanResponse.ArrowBatch]:
+def encode_rows(table: pa.Table, schema: StructType, zone: str) -> Iterator[base_pb2.ExecutePlanResponse.ArrowBatch]:
     """The rows as Arrow IPC streams of bounded size, at least one. `table` is in physical types."""
     count = table.num_rows
     wire = convert_table(table, schema, lambda array, dtype: to_wire(array, dtype, zone))
@@ -132,9 +130,7 @@ def encode_error(problem: BaseException, remember: Callable[[RunnelError], str])
         info.metadata["errorId"] = remember(error)
     details = any_pb2.Any()
     details.Pack(info)
-    return InProcessRpcError(
-        status_pb2.Status(code=_ERROR_CODE.value[0], message=error.message, details=[details])
-    )
+    return InProcessRpcError(status_pb2.Status(code=_ERROR_CODE.value[0], message=error.message, details=[details]))
 
 
 def encode_error_details(error: RunnelError) -> base_pb2.FetchErrorDetailsResponse.Error:

@@ -68,9 +68,7 @@ def observed(service: SparkConnectService, plan: Relation) -> Responses:
         yield base_pb2.ExecutePlanResponse(observed_metrics=[entry])
 
 
-def as_local_relation(
-    service: SparkConnectService, table: pa.Table, schema: StructType
-) -> relations_pb2.Relation:
+def as_local_relation(service: SparkConnectService, table: pa.Table, schema: StructType) -> relations_pb2.Relation:
     """Rows at hand as a relation message that the client can build on."""
     wire = convert_table(table, schema, lambda array, dtype: to_wire(array, dtype, service.session.conf.time_zone))
     sink = pa.BufferOutputStream()

@@ -137,9 +137,7 @@ class SparkConnectService:
                 yield request
 
         summary = self.artifacts.add(seen())
-        response = base_pb2.AddArtifactsResponse(
-            session_id=session_id, server_side_session_id=self.server_session_id
-        )
+        response = base_pb2.AddArtifactsResponse(session_id=session_id, server_side_session_id=self.server_session_id)
         for name, intact in summary:
             response.artifacts.add(name=name, is_crc_successful=intact)
         return response

@@ -279,5 +279,3 @@ def listener_bus_command(
             yield from ()
         case other:
             raise unsupported(f"The listener command {other}")
-
-

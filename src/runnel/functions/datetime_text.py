@@ -43,7 +43,11 @@ def parse_timestamp(
             f"{_ZONED}) THEN {cast_text.to_timestamp_ntz(text)} END"
         )
         return f"CASE {_quick(text, '', '{}')} ELSE {other} END"
-    slow = cast_text.to_timestamp(cast(LoweringContext, _InZone(context, zone)), text) if zone else cast_text.to_timestamp(context, text)
+    slow = (
+        cast_text.to_timestamp(cast(LoweringContext, _InZone(context, zone)), text)
+        if zone
+        else cast_text.to_timestamp(context, text)
+    )
     known = f"contains({_zones()}, '|' || regexp_extract({text}, {_REGION}, 1) || '|')"
     guarded = (
         f"CASE WHEN regexp_matches({text}, {_DENIED}) THEN NULL "
