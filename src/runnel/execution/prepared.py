@@ -8,6 +8,7 @@ type that they are declared with in the statement (BIGINT), since another one ma
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
 _STATEMENT = "fragment"
+_PARAMETER = re.compile(r"\$(\w+)")
 PARALLEL_ROWS = 20_000
 """From how many input rows on a statement is worth several threads."""
 
@@ -61,7 +63,6 @@ class PreparedFragment:
         self._statement(parallel=self._always_parallel)
 
     def _statement(self, *, parallel: bool) -> _Statement:
-        parallel = parallel or self._engine.threads == 1
         found = self._statements.get(parallel)
         if found is None:
             found = self._statements[parallel] = _Statement(self._engine, self.fragment, parallel=parallel)
@@ -90,11 +91,12 @@ class PreparedFragment:
 
 
 class _Statement:
-    """A fragment prepared on a connection of its own."""
+    """A fragment on a connection of its own: prepared for small batches, planned anew for large ones."""
 
     def __init__(self, engine: Engine, fragment: Fragment, *, parallel: bool) -> None:
         self.fragment = fragment
         self._engine = engine
+        self._parallel = parallel
         self._cursor = engine.cursor(parallel=parallel)
         self._raised = RaisedInPython()
         self._inputs: dict[int, _Served] = {}
@@ -123,8 +125,9 @@ class _Statement:
         for binding in fragment.functions:
             register(self._cursor, binding, self._raised)
             self._functions.append(binding.name)
-        with translated(self._raised):
-            self._cursor.execute(f"PREPARE {_STATEMENT} AS {fragment.sql}")
+        if not self._parallel:
+            with translated(self._raised):
+                self._cursor.execute(f"PREPARE {_STATEMENT} AS {fragment.sql}")
 
     def run(self, inputs: Sequence[pa.Table] = (), parameters: Mapping[str, int] | None = None) -> pa.Table:
         fragment = self.fragment
@@ -133,15 +136,24 @@ class _Statement:
                 raise internal_error(f"A fragment reads input {index} and was given {len(inputs)}.")
             served.table = _shaped(inputs[index], fragment, index)
         values = parameters or {}
-        arguments = ", ".join(f"{name} := {int(values[name])}::BIGINT" for name in fragment.parameters)
+        arguments = {name: f"{int(values[name])}::BIGINT" for name in fragment.parameters}
         try:
             with translated(self._raised):
-                self._cursor.execute(f"EXECUTE {_STATEMENT}({arguments})" if arguments else f"EXECUTE {_STATEMENT}")
-                table = self._cursor.to_arrow_table()
+                table = self._at_once(arguments) if self._parallel else self._prepared(arguments)
         finally:
             for index, served in self._inputs.items():
                 served.table = self._empty[index]
         return conform(table, fragment.schema)
+
+    def _prepared(self, arguments: Mapping[str, str]) -> pa.Table:
+        given = ", ".join(f"{name} := {value}" for name, value in arguments.items())
+        self._cursor.execute(f"EXECUTE {_STATEMENT}({given})" if given else f"EXECUTE {_STATEMENT}")
+        return self._cursor.to_arrow_table()
+
+    def _at_once(self, arguments: Mapping[str, str]) -> pa.Table:
+        """Planned anew, since only so DuckDB collects the result with all threads; a prepared one is drained by one."""
+        text = _PARAMETER.sub(lambda found: arguments.get(found[1], found[0]), self.fragment.sql)
+        return self._cursor.sql(text).to_arrow_table()
 
     def interrupt(self) -> None:
         with self._closing:
