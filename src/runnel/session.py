@@ -276,6 +276,8 @@ class Session:
         return self._execute(resolved)
 
     def _execute(self, resolved: Relation) -> pa.Table:
+        if isinstance(resolved, LocalData):
+            return resolved.table.rename_columns(resolved.schema.fieldNames())  # a batch's frame, collected as it is
         engine, options = self.application.engine, self._lowering()
         now_ms = self.application.clock.now_ms()
         plan = with_states_run(prune(resolved), engine, options, now_ms, lambda p: execute(p, engine, options))
