@@ -10,6 +10,7 @@ import dataclasses
 
 from runnel.execution.python_groups import PythonGroups
 from runnel.execution.python_stages import python_stage
+from runnel.lowering.datatypes import quote
 from runnel.lowering.expressions import LoweringOptions
 from runnel.lowering.fragment import Fragment
 from runnel.lowering.relations import lower
@@ -142,6 +143,9 @@ class _Planner:
         return self._add(OperatorStage(planned.operator, operator_id, inputs), planned.attributes)
 
     def _fragment(self, fragment: Fragment, numbers: tuple[int, ...]) -> StageInput:
+        """A stage for an operator's input; the stage below where the statement only hands its rows on."""
+        if _hands_on(fragment):
+            return StageInput(index=numbers[0], attributes=())
         return self._add(FragmentStage(fragment, numbers), ())
 
     def _materialise(self, relation: Relation, *, last: bool = False) -> StageInput:
@@ -164,3 +168,11 @@ def _localise(relation: Relation) -> tuple[Relation, tuple[int, ...]]:
         return node
 
     return transform_relations_up(relation, renumber), tuple(numbers)
+
+
+def _hands_on(fragment: Fragment) -> bool:
+    """Whether a statement gives back its only input, column by column."""
+    if set(fragment.inputs) != {0}:
+        return False
+    columns = ", ".join(quote(name) for name in fragment.inputs[0])
+    return fragment.sql == f"SELECT {columns} FROM input_0"
