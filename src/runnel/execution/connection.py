@@ -24,6 +24,7 @@ class Engine:
             "autoload_known_extensions": False,
             "preserve_insertion_order": True,
             "produce_arrow_string_view": False,
+            "python_enable_replacements": False,  # a relation is never a Python variable of some caller
         }
         if threads is not None:
             config["threads"] = threads
