@@ -32,7 +32,7 @@ from pyspark.sql.types import (
 from runnel.functions import cast_text
 from runnel.functions.casts import unique_field_names
 from runnel.functions.csv_options import CsvOptions
-from runnel.functions.date_patterns import check_pattern, format_sql, text_literal
+from runnel.functions.date_patterns import text_literal, written_timestamp
 from runnel.functions.registry import LoweringContext
 
 STRING: Final = StringType()
@@ -188,14 +188,14 @@ def value_text(
             if options.date_format is None:
                 return context.cast(sql, dtype, STRING)
             stamp = f"CAST({sql} AS TIMESTAMP)"
-            return _formatted(options.date_format, stamp, stamp, "UTC")
+            return written_timestamp(options.date_format, stamp, stamp, "UTC")
         case TimestampType():
             local = context.local(sql)
             if options.time_zone is not None:
                 local = f"timezone({text_literal(zone)}, timezone('UTC', {sql}))"
-            return _formatted(options.timestamp_format or "yyyy-MM-dd'T'HH:mm:ss.SSSXXX", local, sql, zone)
+            return written_timestamp(options.timestamp_format or "yyyy-MM-dd'T'HH:mm:ss.SSSXXX", local, sql, zone)
         case TimestampNTZType():
-            return _formatted(options.timestamp_ntz_format or "yyyy-MM-dd'T'HH:mm:ss[.SSS]", sql, sql, "UTC")
+            return written_timestamp(options.timestamp_ntz_format or "yyyy-MM-dd'T'HH:mm:ss[.SSS]", sql, sql, "UTC")
         case DecimalType():
             return cast_text.decimal_text(sql, context.cast(sql, dtype, STRING), dtype.scale)
         case BinaryType():
@@ -232,9 +232,3 @@ def _item(text: str) -> str:
 
 def _bracketed(opening: str, body: str, closing: str) -> str:
     return f"('{opening}' || regexp_replace({body}, '^ ', '') || '{closing}')"
-
-
-def _formatted(pattern: str, local: str, utc: str, zone: str) -> str:
-    if pattern == "yyyy-MM-dd'T'HH:mm:ss[.SSS]":
-        return f"strftime({local}, '%Y-%m-%dT%H:%M:%S.%g')"
-    return format_sql(check_pattern(pattern, parsing=False), local, utc, zone)

@@ -342,3 +342,13 @@ def _hour(groups: tuple[str, ...], get: Callable[[str, str], str]) -> str:
                 f"CASE WHEN {valid} THEN lpad(CAST({number} % {modulus}{after_noon} AS VARCHAR), 2, '0') ELSE '99' END"
             )
     return "'00'"
+
+
+def written_timestamp(pattern: str, local: str, utc: str, zone: str) -> str:
+    """SQL of a timestamp's text as the JSON and CSV writers have it; the arguments are those of `format_sql`.
+
+    Spark's default pattern for timestamps without zone ends in an optional fraction, which is always written.
+    """
+    if pattern == "yyyy-MM-dd'T'HH:mm:ss[.SSS]":
+        return f"strftime({local}, '%Y-%m-%dT%H:%M:%S.%g')"
+    return format_sql(check_pattern(pattern, parsing=False), local, utc, zone)

@@ -34,7 +34,7 @@ from runnel.errors import AnalysisError, unsupported
 from runnel.functions import cast_text
 from runnel.functions.casts import unique_field_names
 from runnel.functions.constants import constant_text, literal_options, options_of, schema_of
-from runnel.functions.date_patterns import check_pattern, format_sql, text_literal
+from runnel.functions.date_patterns import text_literal, written_timestamp
 from runnel.functions.json_inference import infer_value
 from runnel.functions.json_options import FAILFAST, JsonOptions, from_json_mode, json_options
 from runnel.functions.json_repair import Liberties
@@ -222,12 +222,12 @@ def _written(context: LoweringContext, sql: str, dtype: DataType, options: JsonO
             return f"'\"' || {_timestamp_text(context, sql, options)} || '\"'"
         case TimestampNTZType():
             pattern = options.timestamp_ntz_format or "yyyy-MM-dd'T'HH:mm:ss[.SSS]"
-            return f"'\"' || {_formatted(pattern, sql, sql, 'UTC')} || '\"'"
+            return f"'\"' || {written_timestamp(pattern, sql, sql, 'UTC')} || '\"'"
         case DateType():
             if options.date_format is None:
                 return f"'\"' || {context.cast(sql, dtype, STRING)} || '\"'"
             stamp = f"CAST({sql} AS TIMESTAMP)"
-            return f"'\"' || {_formatted(options.date_format, stamp, stamp, 'UTC')} || '\"'"
+            return f"'\"' || {written_timestamp(options.date_format, stamp, stamp, 'UTC')} || '\"'"
         case NullType():
             return "CAST(NULL AS VARCHAR)"
         case DayTimeIntervalType() | YearMonthIntervalType():
@@ -255,13 +255,7 @@ def _timestamp_text(context: LoweringContext, sql: str, options: JsonOptions) ->
         local = context.local(sql)
     else:
         local = f"timezone({text_literal(zone)}, timezone('UTC', {sql}))"
-    return _formatted(options.timestamp_format or "yyyy-MM-dd'T'HH:mm:ss.SSSXXX", local, sql, zone)
-
-
-def _formatted(pattern: str, local: str, utc: str, zone: str) -> str:
-    if pattern == "yyyy-MM-dd'T'HH:mm:ss[.SSS]":
-        return f"strftime({local}, '%Y-%m-%dT%H:%M:%S.%g')"
-    return format_sql(check_pattern(pattern, parsing=False), local, utc, zone)
+    return written_timestamp(options.timestamp_format or "yyyy-MM-dd'T'HH:mm:ss.SSSXXX", local, sql, zone)
 
 
 def _json_name(name: str) -> str:

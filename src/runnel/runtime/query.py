@@ -17,7 +17,7 @@ from typing import Protocol
 
 from runnel.errors import RunnelError, RunnelStateError, StreamingQueryError
 from runnel.runtime.engine import QueryIdentity, Reporting
-from runnel.runtime.listeners import ListenerBus, QueryEvent, QueryIdle, QueryProgress, QueryTerminated
+from runnel.runtime.listeners import ListenerBus, QueryIdle, QueryProgress, QueryTerminated
 from runnel.runtime.progress import ProgressReport
 
 log = logging.getLogger("runnel.query")
@@ -55,7 +55,6 @@ class StreamingQuery:
         self.id = identity.id
         self.run_id = identity.run_id
         self.name = identity.name
-        self._identity = identity
         self._make_engine: Callable[[Reporting], RunningEngine] | None = make_engine
         self._close = close
         self._interrupt = interrupt
@@ -199,10 +198,7 @@ class StreamingQuery:
             self._bus.post(QueryProgress(report))
 
     def _take_idle(self, now_ms: int) -> None:
-        self._post(QueryIdle(self.id, self.run_id, now_ms))
-
-    def _post(self, event: QueryEvent) -> None:
-        self._bus.post(event)
+        self._bus.post(QueryIdle(self.id, self.run_id, now_ms))
 
     def _take_status(self, message: str, data_available: bool, trigger_active: bool) -> None:
         self._status = (message, data_available, trigger_active)

@@ -17,7 +17,7 @@ from pyspark.sql.types import StructType
 from runnel.errors import AnalysisError, IllegalArgumentError, error
 from runnel.files import uri_to_path
 from runnel.plan.write_spec import WriteSpec
-from runnel.sinks.file_formats import MakeRenderer, file_format, partition_positions, write_table
+from runnel.sinks.file_formats import FileFormat, MakeRenderer, file_format, partition_positions, write_table
 
 _MODES = {
     "append": "append",
@@ -51,11 +51,11 @@ def write_files(
         raise IllegalArgumentError("_LEGACY_ERROR_TEMP_1313", {"operation": "save"})
     partition_positions(schema, spec.partition_by)
 
-    def format_of(body: StructType) -> object:
+    def format_of(body: StructType) -> FileFormat:
         return file_format(name, options, body, zone, make_renderer)
 
-    if not spec.partition_by:
-        format_of(schema)
+    # Without partitions the body is known before the frame runs: what cannot be written is refused first.
+    whole = None if spec.partition_by else format_of(schema)
     target = Path(uri_to_path(path)).absolute()
     exists = target.exists()
     if exists and mode == "error":
@@ -70,7 +70,7 @@ def write_files(
             work,
             schema,
             spec.partition_by,
-            lambda body: file_format(name, options, body, zone, make_renderer),
+            lambda body: whole or format_of(body),
             sync=False,
             parallelism=parallelism,
         )

@@ -48,11 +48,10 @@ class FileSink:
             ),
             retention_ms=parse_duration_ms(retention) if retention else None,
         )
-        if not context.partition_by:
-            self._format = file_format(
-                name, options, context.schema, context.session_time_zone, context.session.line_renderer
-            )
         self._options = options
+        self._format: FileFormat | None = None
+        if not context.partition_by:
+            self._format_of(context.schema)
         self._latest = self._log.latest_id()
 
     @property
@@ -77,11 +76,13 @@ class FileSink:
         return None
 
     def _format_of(self, body: StructType) -> FileFormat:
-        if not self._context.partition_by:
-            return self._format
-        return file_format(
-            self._name, self._options, body, self._context.session_time_zone, self._context.session.line_renderer
-        )
+        """The writer of the files' body, which is the same in every batch; made once, since it prepares a statement."""
+        if self._format is None:
+            context = self._context
+            self._format = file_format(
+                self._name, self._options, body, context.session_time_zone, context.session.line_renderer
+            )
+        return self._format
 
     def stop(self) -> None:
         self._log.close()
